@@ -1,0 +1,1 @@
+"""Tables and text to a validated, versioned graph snapshot."""

@@ -1,0 +1,38 @@
+"""The errors graph_etl raises; what each means to the caller, nothing about how to print them.
+
+GraphEtlError
+├── ConfigError          dataset.yaml or graph_schema.yaml says something impossible
+├── DataError            a user's table holds something that cannot be used or repaired
+├── SchemaViolationError a triple does not fit the whitelisted (head, relation, tail)
+├── StoreError           the graph store refused or cannot be reached
+├── SnapshotError        a snapshot folder is absent, damaged or of another schema version
+└── MissingDependencyError  an optional library is not installed
+"""
+
+
+class GraphEtlError(Exception):
+    """Base of every error that graph_etl raises on purpose."""
+
+
+class ConfigError(GraphEtlError):
+    """A configuration file names something that does not exist or cannot work."""
+
+
+class DataError(GraphEtlError):
+    """A source table holds rows that can be neither used nor repaired by a stated rule."""
+
+
+class SchemaViolationError(GraphEtlError):
+    """A triple does not match any whitelisted (head, relation, tail) pattern."""
+
+
+class StoreError(GraphEtlError):
+    """The graph store refused a statement or cannot be reached."""
+
+
+class SnapshotError(GraphEtlError):
+    """A snapshot folder is absent, truncated, altered or of an unknown schema version."""
+
+
+class MissingDependencyError(GraphEtlError):
+    """An optional library is not installed; the message carries the install command."""

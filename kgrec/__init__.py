@@ -1,0 +1,1 @@
+"""Snapshot to models, index and recommendations that explain themselves."""

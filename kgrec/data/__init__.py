@@ -1,0 +1,1 @@
+"""A snapshot as arrays: ids, interactions, histories, the graph, splits and their audit."""

@@ -1,0 +1,93 @@
+"""The knowledge graph as arrays, with its ablations; propagation over it is for kgrec.models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from kgrec.data.interactions import IntArray
+
+GraphMode = Literal["on", "off", "shuffled", "random"]
+
+
+@dataclass(frozen=True)
+class KnowledgeGraph:
+    """Entities and triples; it never holds users or interactions.
+
+    Attributes:
+        entity_ids, entity_types, entity_names: Shape (num_entities,), object (str).
+        relations: One name for each relation_idx. A relation may stand more than once, with other
+            head and tail types.
+        phrases: One phrase for each relation_idx, read as "HEAD <phrase> TAIL".
+        head, relation, tail: Shape (num_triples,), int64.
+        item_entity: Shape (num_items,), int64: the entity that each item is.
+    """
+
+    entity_ids: npt.NDArray[np.object_]
+    entity_types: npt.NDArray[np.object_]
+    entity_names: npt.NDArray[np.object_]
+    relations: tuple[str, ...]
+    phrases: tuple[str, ...]
+    head: IntArray
+    relation: IntArray
+    tail: IntArray
+    item_entity: IntArray
+
+    @property
+    def num_entities(self) -> int:
+        """Number of entities, items included."""
+        return len(self.entity_ids)
+
+    @property
+    def num_triples(self) -> int:
+        """Number of triples, each stored in one direction."""
+        return len(self.head)
+
+    def ablated(self, mode: GraphMode, seed: int) -> KnowledgeGraph:
+        """Return the graph for an ablation.
+
+        Args:
+            mode: "on": as it is; "off": no triples; "shuffled": tails permuted within each
+                relation (degrees kept); "random": tails drawn uniformly from the tails that occur
+                in the relation.
+            seed: Seed of the permutation or draw.
+        """
+        if mode == "on":
+            return self
+        if mode == "off":
+            none = np.empty(0, dtype=np.int64)
+            return replace(self, head=none, relation=none, tail=none)
+        rng = np.random.default_rng(seed)
+        tail = self.tail.copy()
+        for relation in range(len(self.relations)):
+            rows = np.flatnonzero(self.relation == relation)
+            if mode == "shuffled":
+                tail[rows] = rng.permutation(tail[rows])
+            elif len(rows):
+                tail[rows] = rng.choice(np.unique(tail[rows]), size=len(rows))
+        return replace(self, tail=tail)
+
+    def item_entity_matrix(self, relation: int | None = None) -> sparse.csr_matrix:
+        """Return which entities each item touches, in either direction of a triple.
+
+        Args:
+            relation: Only triples of this relation_idx; None for all.
+
+        Returns:
+            Shape (num_items, num_entities), float32; the number of such triples.
+        """
+        rows = slice(None) if relation is None else self.relation == relation
+        head, tail = self.head[rows], self.tail[rows]
+        item_of = np.full(self.num_entities, -1, dtype=np.int64)
+        item_of[self.item_entity] = np.arange(len(self.item_entity))
+        items = np.concatenate([item_of[head], item_of[tail]])
+        entities = np.concatenate([tail, head])
+        known = items >= 0
+        return sparse.csr_matrix(
+            (np.ones(known.sum(), dtype=np.float32), (items[known], entities[known])),
+            shape=(len(self.item_entity), self.num_entities),
+        )

@@ -1,0 +1,55 @@
+"""The errors kgrec raises; what each means to the caller, nothing about how to print them.
+
+KgrecError
+├── ConfigError             a run or component configuration is impossible
+├── DataError               a snapshot or a split cannot be used for what was asked
+├── UnknownItemError        an item id that the artifact does not know
+├── MemoryBudgetError       a model would need more bytes than max_memory_bytes
+├── NotFittedError          a model was asked for scores before fit or load
+├── TestLockError           test data was asked for by something that may not see it
+├── ArtifactError           an artifact folder is absent, damaged or of another schema version
+├── FetchError              public data could not be downloaded or has another checksum
+└── MissingDependencyError  an optional library is not installed
+"""
+
+
+class KgrecError(Exception):
+    """Base of every error that kgrec raises on purpose."""
+
+
+class ConfigError(KgrecError):
+    """A run or component configuration names something that does not exist or cannot work."""
+
+
+class DataError(KgrecError):
+    """A snapshot or a split cannot be used for what was asked of it."""
+
+
+class UnknownItemError(KgrecError):
+    """An item id that the artifact does not know."""
+
+
+class MemoryBudgetError(KgrecError):
+    """A model would need more bytes than its configured max_memory_bytes."""
+
+
+class NotFittedError(KgrecError):
+    """A model was asked for scores before it was fitted or loaded."""
+
+
+class TestLockError(KgrecError):
+    """Test data was asked for by something that may not see it."""
+
+    __test__ = False  # the name starts with Test; pytest must not collect it
+
+
+class ArtifactError(KgrecError):
+    """An artifact folder is absent, truncated, altered or of an unknown schema version."""
+
+
+class FetchError(KgrecError):
+    """Public data could not be downloaded or does not have the expected checksum."""
+
+
+class MissingDependencyError(KgrecError):
+    """An optional library is not installed; the message carries the install command."""

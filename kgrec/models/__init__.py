@@ -1,0 +1,1 @@
+"""Everything that scores items: the contract, baselines, text and graph towers."""

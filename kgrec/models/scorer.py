@@ -1,0 +1,165 @@
+"""The one contract of everything that ranks items for users: fit, score, top, save, load.
+
+Baselines, towers and the whole pipeline stand behind it, so one referee measures them all and
+any of them can be a candidate source. A scorer is asked with histories, never with user ids: it
+serves users that it never trained on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from kgrec.data.dataset import Dataset
+from kgrec.data.graph import KnowledgeGraph
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model may learn from, and nothing else.
+
+    Attributes:
+        dataset: Catalogue, users and texts. Its ``interactions`` and ``graph`` are not to be
+            read: they hold the test part and the unablated graph.
+        interactions: The train events, sorted by user and time.
+        graph: The train-time graph, ablated if the run says so.
+        seed: Seed of every draw.
+    """
+
+    dataset: Dataset
+    interactions: Interactions
+    graph: KnowledgeGraph
+    seed: int = 0
+
+    @property
+    def num_users(self) -> int:
+        """Number of users of the dataset, those without train events included."""
+        return self.dataset.num_users
+
+    @property
+    def num_items(self) -> int:
+        """Number of items of the dataset, those without train events included."""
+        return self.dataset.num_items
+
+
+@dataclass(frozen=True)
+class TopItems:
+    """The best items of each user, best first.
+
+    Attributes:
+        item_idx: Shape (B, k), int64, -1 where there are fewer than k.
+        score: Shape (B, k), float32, -inf where item_idx is -1.
+    """
+
+    item_idx: IntArray
+    score: FloatArray
+
+
+class Scorer(ABC):
+    """A model that scores items for histories; higher is better.
+
+    Subclasses define ``name``, a frozen pydantic ``config``, ``fit``, ``scores``, ``state`` and
+    ``restore``. ``top`` and ``score_pairs`` follow from ``scores``; a subclass that can do them
+    without a dense row overrides them and gives the same answers.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, train: TrainingData) -> Self:
+        """Learn from ``train`` and return self."""
+
+    @abstractmethod
+    def scores(self, histories: HistoryBatch) -> FloatArray:
+        """Return the score of every item, shape (B, num_items), float32, nothing masked.
+
+        An empty history gets defined scores (zeros where the model has nothing to say).
+        """
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the fitted state into ``folder`` (made if absent): safetensors and JSON only."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the scorer written by ``save``; it gives the same scores."""
+
+    def top(
+        self,
+        histories: HistoryBatch,
+        k: int,
+        *,
+        exclude_history: bool = True,
+        allowed: BoolArray | None = None,
+        seed: int = 0,
+    ) -> TopItems:
+        """Return the k best items for each history; ties are broken at random by ``seed``.
+
+        Args:
+            histories: B users.
+            k: Items wanted; fewer come where fewer are allowed.
+            exclude_history: Leave out whatever stands in the history, low ratings included.
+            allowed: Shape (num_items,), bool; only these items; None for all.
+            seed: Seed of the order among equal scores.
+        """
+        scores = self.scores(histories).astype(np.float32, copy=True)
+        if exclude_history:
+            scores[histories.row_of_event, histories.item_idx] = -np.inf
+        if allowed is not None:
+            scores[:, ~allowed] = -np.inf
+        return top_of_scores(scores, k, seed)
+
+    def score_pairs(
+        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+    ) -> FloatArray:
+        """Return the scores of chosen items.
+
+        Args:
+            histories: B users.
+            indptr: Shape (B + 1,), int64; user b is asked about item_idx[indptr[b]:indptr[b+1]].
+            item_idx: Shape (num_pairs,), int64.
+
+        Returns:
+            Shape (num_pairs,), float32.
+        """
+        rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
+        return np.asarray(self.scores(histories)[rows, item_idx], dtype=np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the name and settings, as they go into run records."""
+        config = getattr(self, "config", None)
+        return {"name": self.name, "config": config.model_dump() if config is not None else {}}
+
+
+def top_of_scores(scores: FloatArray, k: int, seed: int) -> TopItems:
+    """Return the k best columns of each row, -inf left out, ties broken at random by ``seed``.
+
+    Args:
+        scores: Shape (B, num_items), float32; -inf marks what may not be returned.
+        k: Columns wanted.
+        seed: Seed of the order among equal scores; the same for every row.
+    """
+    num_rows, num_items = scores.shape
+    kept = min(k, num_items)
+    order = np.random.default_rng(seed).permutation(num_items)
+    shuffled = scores[:, order]
+    if kept < num_items:
+        # argpartition draws the line among equal scores by position, which the shuffle made random
+        best = np.argpartition(-shuffled, kept - 1, axis=1)[:, :kept]
+    else:
+        best = np.broadcast_to(np.arange(num_items), (num_rows, num_items))
+    values = np.take_along_axis(shuffled, best, axis=1)
+    rank = np.lexsort((best, -values), axis=1)
+    item_idx = np.full((num_rows, k), -1, dtype=np.int64)
+    score = np.full((num_rows, k), -np.inf, dtype=np.float32)
+    item_idx[:, :kept] = order[np.take_along_axis(best, rank, axis=1)]
+    score[:, :kept] = np.take_along_axis(values, rank, axis=1)
+    item_idx[np.isneginf(score)] = -1
+    return TopItems(item_idx, score)
