@@ -1,0 +1,73 @@
+# What each target does: make help. Everything happens in .venv; nothing is installed outside of it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= runs/demo
+DATA   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test test-slow lint format typecheck bench golden-update docs clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.runtime  ## make .venv with what kgrec needs to run (CPU)
+
+setup-dev: $(VENV)/.dev  ## the same, with the tools of development
+
+demo: $(VENV)/.runtime  ## the main job on real data; DATA=dataset.yaml or a folder for your own
+	@if [ -n "$(DATA)" ]; then $(BIN)/kgrec run "$(DATA)" --out "$(OUT)"; \
+	else $(BIN)/kgrec run configs/demo.yaml --out "$(OUT)"; fi
+
+test: $(VENV)/.dev  ## unit, property, contract and golden tests (no server, no data, no GPU)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not neo4j and not llm and not browser"
+
+test-slow: $(VENV)/.dev  ## end-to-end runs, faults and real data (KGREC_DATA_DIR)
+	$(BIN)/python -m pytest -m "slow"
+
+lint: $(VENV)/.dev  ## ruff (lint and format) and the rules of import
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(VENV)/.dev  ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## the benchmarks, JSON into benchmarks/results/
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file --json benchmarks/results/$$(basename $$file .py).json || exit 1; done
+
+golden-update: $(VENV)/.dev  ## write the golden numbers anew; read the diff before you commit it
+	KGREC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden
+
+clean:  ## take away .venv, runs and caches of tools
+	rm -rf $(VENV) runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# uv puts the stack in place in under a minute; pip, where uv cannot be had, takes several.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit("kgrec needs Python 3.11 or newer, got %s: make PYTHON=python3.12 $@" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@set -e; uv=$$(command -v uv || true); \
+	if [ -z "$$uv" ]; then \
+	  [ -x .cache/uv/bin/uv ] || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/python -m pip install -q --disable-pip-version-check uv; } || true; \
+	  [ -x .cache/uv/bin/uv ] && uv=.cache/uv/bin/uv || true; \
+	fi; \
+	if [ -n "$$uv" ]; then \
+	  [ -x $(BIN)/python ] || $$uv venv -q --seed --python "$$(command -v $(PYTHON))" $(VENV); \
+	  $$uv pip install -q --python $(BIN)/python -c constraints.txt -e '$(1)'; \
+	else \
+	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '$(1)'; \
+	fi; touch $@
+endef
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	$(call install,.[cpu])
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(call install,.[cpu$(comma)dev])
+	@touch $(VENV)/.runtime
+
+comma := ,
