@@ -1,7 +1,7 @@
 """The snapshot contract: an immutable folder of Parquet files with a manifest of checksums.
 
 Writes, verifies and reads that folder; building its tables is the business of pipeline.py, and
-using them that of kgrec.
+using them that of the recommender.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def write_snapshot(
     """Write tables as a new snapshot under ``root`` and return it, verified.
 
     The folder is written beside its final place, synced, then renamed, so that a reader never
-    sees half of one. The same tables give the same id, and the folder that stands is kept.
+    sees half of one. The same tables give the same id, and the folder that stands is kept,
+    unless it is damaged: then it is replaced.
 
     Args:
         tables: One frame for each name in TABLES.
@@ -143,6 +144,8 @@ def write_snapshot(
         write_synced(staging / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
         write_synced(staging / MANIFEST_DIGEST, sha256_of(staging / MANIFEST).encode())
         target = root / snapshot_id
+        if target.exists() and not _is_intact(target):
+            shutil.rmtree(target)
         if not target.exists():
             staging.chmod(0o755)
             staging.rename(target)
@@ -169,8 +172,7 @@ def load_snapshot(path: str | Path) -> Snapshot:
         SnapshotError: The folder or a file is absent, truncated or altered, or the schema version
             is not SCHEMA_VERSION. The message names the file and the remedy.
     """
-    folder = _resolve(Path(path))
-    manifest = _load_manifest(folder)
+    folder, manifest = load_manifest(path)
     tables = {}
     for name in TABLES:
         file = folder / f"{name}.parquet"
@@ -178,6 +180,16 @@ def load_snapshot(path: str | Path) -> Snapshot:
         tables[name] = pl.read_parquet(file)
     _check_tables(tables, where=str(folder))
     return Snapshot(path=folder, manifest=manifest, **tables)
+
+
+def load_manifest(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Return the folder and the manifest of a snapshot or pointer, without reading its tables.
+
+    Raises:
+        SnapshotError: The manifest is absent, altered or of another schema version.
+    """
+    folder = _resolve(Path(path))
+    return folder, _load_manifest(folder)
 
 
 def check_file(file: Path, sha256: str) -> None:
@@ -208,6 +220,14 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        load_snapshot(folder)
+    except SnapshotError:
+        return False
+    return True
 
 
 def _write_table(table: pl.DataFrame, path: Path) -> dict[str, Any]:

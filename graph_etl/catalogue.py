@@ -1,0 +1,144 @@
+"""The catalogue and the users, from their tables: ids, titles, text, numbers, profiles.
+
+Attributes become triples in attributes.py; interactions are read by interactions.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from graph_etl.attributes import undeclared_attributes
+from graph_etl.audit import TableAudit
+from graph_etl.cells import columns_of, composed, ids, numbers, texts
+from graph_etl.dataset_config import AttributeConfig, ItemsConfig, UsersConfig
+from graph_etl.errors import DataError
+from graph_etl.tables import SourceTable, TableReader
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items as read.
+
+    Attributes:
+        items: Columns item_id, title, text, year (Int64, null where unknown), numeric.NAME.
+        source: Their table; None where the items are those of the interactions.
+        rows: Columns row, item_id: which row of the table each item is.
+        attributes: The declared and, where the config says so, the undeclared attributes.
+    """
+
+    items: pl.DataFrame
+    source: SourceTable | None
+    rows: pl.DataFrame
+    attributes: list[AttributeConfig]
+
+
+def read_catalogue(
+    config: ItemsConfig, reader: TableReader, missing: Sequence[str], audit: TableAudit
+) -> Catalogue | None:
+    """Return the catalogue, or None where the config names no table or its file is absent.
+
+    Raises:
+        DataError: An item id stands twice; the message names the rows.
+    """
+    if config.table is None or not reader.has(config.table):
+        return None
+    by_type = config.undeclared == "by_type"
+    declared = [column for attribute in config.attributes for column in attribute.column]
+    pieces = config.text or []
+    roles = [config.id, *columns_of(pieces), *declared, *config.numeric]
+    roles += [config.year] if config.year else []
+    lenient = by_type or len(config.title) > 1
+    source = reader.read(config.table, None if lenient else [*roles, *config.title])
+    source.require(roles)
+    title = source.first_of(config.title)
+    attributes, numeric = undeclared_attributes(source, config, [*roles, title])
+    attributes = [*config.attributes, *attributes]
+    keys, kept = _keys(source, config.id, audit)
+    columns = {
+        "item_id": keys,
+        "title": _titles(source, title, keys, missing, audit),
+        "year": _years(source, config.year, len(keys)),
+    }
+    for name in [*config.numeric, *numeric]:
+        columns[f"numeric.{name}"] = _numeric(source, name, audit)
+    separators = {column: a.separator for a in attributes for column in a.column}
+    text = composed(source, pieces, missing, separators) if pieces else columns["title"]
+    frame = pl.DataFrame([column.alias(name) for name, column in columns.items()])
+    frame = frame.with_columns(text.alias("text")).filter(kept)
+    audit.note("items without text", int((frame["text"] == "").sum()))
+    rows = pl.DataFrame({"item_id": keys}).with_row_index("row").filter(kept)
+    return Catalogue(frame, source, rows.with_columns(pl.col("row").cast(pl.Int64)), attributes)
+
+
+def read_users(
+    config: UsersConfig | None, reader: TableReader, missing: Sequence[str], audit: TableAudit
+) -> pl.DataFrame:
+    """Return columns user_id, profile_text, attribute.NAME (String), numeric.NAME; may be empty.
+
+    Raises:
+        DataError: A user id stands twice; the message names the rows.
+    """
+    nobody = pl.DataFrame(schema={"user_id": pl.String, "profile_text": pl.String})
+    if config is None or not reader.has(config.table):
+        return nobody
+    roles = [config.id, *columns_of(config.profile), *config.attributes, *config.numeric]
+    source = reader.read(config.table, None if config.undeclared == "by_type" else roles)
+    source.require(roles)
+    free, numeric = undeclared_attributes(source, config, roles)
+    keys, kept = _keys(source, config.id, audit)
+    names = [*config.attributes, *(column for a in free for column in a.column)]
+    pieces = config.profile or [*names]
+    columns = {"user_id": keys}
+    if pieces:
+        columns["profile_text"] = composed(source, pieces, missing, {})
+    else:
+        columns["profile_text"] = pl.repeat("", len(keys), dtype=pl.String, eager=True)
+    for name in names:
+        columns[f"attribute.{name}"] = texts(source.frame[name], missing)
+    for name in [*config.numeric, *numeric]:
+        columns[f"numeric.{name}"] = _numeric(source, name, audit)
+    return pl.DataFrame([column.alias(name) for name, column in columns.items()]).filter(kept)
+
+
+def _keys(source: SourceTable, column: str, audit: TableAudit) -> tuple[pl.Series, pl.Series]:
+    """Return the ids of a table's rows and which rows have one; a repeated id is refused."""
+    keys = ids(source.frame[column])
+    kept = keys.is_not_null()
+    again = keys.is_duplicated() & kept
+    if again.any():
+        first = keys.filter(again)[0]
+        rows = [int(row) + 1 for row in (keys == first).arg_true()]
+        raise DataError(
+            f"Expected each '{column}' of {source.label} once, got '{first}' in rows "
+            f"{', '.join(map(str, rows[:5]))} (counted without the header; "
+            f"{keys.filter(again).n_unique()} ids repeat); keep one row for each, or name the "
+            "column that really is the id"
+        )
+    audit.rows_in, audit.rows_kept = len(keys), int(kept.sum())
+    audit.drop("empty id", len(keys) - audit.rows_kept)
+    return keys, kept
+
+
+def _titles(
+    source: SourceTable, column: str, keys: pl.Series, missing: Sequence[str], audit: TableAudit
+) -> pl.Series:
+    joiner = " " if source.kinds.get(column) == "token_seq" else ", "
+    titles = texts(source.frame[column], missing, joiner=joiner)
+    empty = (titles == "") & keys.is_not_null()
+    audit.repair("empty title, the id stands for it", int(empty.sum()))
+    return titles.zip_with(titles != "", keys)
+
+
+def _years(source: SourceTable, column: str | None, size: int) -> pl.Series:
+    if column is None:
+        return pl.Series([None] * size, dtype=pl.Int64)
+    return numbers(source.frame[column])[0].cast(pl.Int64)
+
+
+def _numeric(source: SourceTable, column: str, audit: TableAudit) -> pl.Series:
+    value, wrong = numbers(source.frame[column])
+    audit.repair(f"no finite number in '{column}', left unknown", wrong)
+    return value

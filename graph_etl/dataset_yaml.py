@@ -1,0 +1,84 @@
+"""Reading dataset.yaml: inheritance by ``extends``, paths beside the file, and clear errors.
+
+What the fields mean is said in dataset_config.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from graph_etl.dataset_config import DatasetConfig
+from graph_etl.errors import ConfigError
+from graph_etl.graph_schema import load_graph_schema
+
+_LINK_FILES = ("reviewed", "words")
+_MAPPINGS = Path(__file__).parent / "mappings"
+
+
+def dataset_config_from(content: Mapping[str, Any], where: str) -> DatasetConfig:
+    """Return the validated config; errors name ``where`` and every wrong field.
+
+    Raises:
+        ConfigError: A field is unknown, missing or of the wrong kind.
+    """
+    try:
+        return DatasetConfig.model_validate(content)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, part['loc'])) or 'the file'}: {part['msg']}"
+            for part in error.errors()
+        )
+        raise ConfigError(
+            f"Expected a dataset configuration in {where}, got {error.error_count()} wrong "
+            f"fields: {wrong}; the fields are described in graph_etl/dataset_config.py"
+        ) from error
+
+
+def load_dataset_config(path: Path) -> DatasetConfig:
+    """Read dataset.yaml, what it extends, and the graph_schema.yaml it may name.
+
+    Raises:
+        ConfigError: A file is absent, no YAML, or has wrong fields.
+    """
+    config = dataset_config_from(read_fields(path), where=str(path))
+    if isinstance(config.graph_schema, str):
+        schema = load_graph_schema(path.parent / config.graph_schema)
+        config = config.model_copy(update={"graph_schema": schema})
+    return config
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Return the fields of a YAML file, laid over those of the mapping or file it extends."""
+    if not path.is_file():
+        raise ConfigError(f"Expected a dataset configuration at {path}, found no file")
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Expected YAML in {path}, got: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"Expected fields such as 'name' and 'interactions' in {path}, got none")
+    for fact in content.get("facts") or []:
+        link = fact.get("link", {}) if isinstance(fact, dict) else {}
+        link.update({key: str(path.parent / link[key]) for key in _LINK_FILES if link.get(key)})
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    file = path.parent / str(base)
+    return _over(read_fields(file if file.is_file() else _MAPPINGS / f"{base}.yaml"), content)
+
+
+def _over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the fields of ``content`` over it; inner mappings are merged too."""
+    merged = dict(base)
+    for key, value in content.items():
+        below = merged.get(key)
+        if key == "table" and isinstance(below, str) and isinstance(value, dict):
+            below = {"path": below}
+        inner = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _over(below or {}, value) if inner else value
+    return merged

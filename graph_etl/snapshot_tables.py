@@ -1,0 +1,274 @@
+"""The six tables of a snapshot, from a data set's configuration and tables.
+
+Brings catalogue, users, interactions, statements and external graphs together and gives indexes;
+writing them to disk and into a store is for pipeline.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from graph_etl.attributes import STATEMENT, Subjects, run_id_of, statements_of
+from graph_etl.audit import BuildAudit
+from graph_etl.catalogue import Catalogue, read_catalogue, read_users
+from graph_etl.dataset_config import DatasetConfig
+from graph_etl.entities import GraphTables, graph_tables, item_entity_id
+from graph_etl.errors import DataError
+from graph_etl.external_graph import ExternalGraph, read_external_graph
+from graph_etl.facts import read_facts
+from graph_etl.graph_schema import (
+    GraphSchema,
+    RelationType,
+    load_graph_schema,
+    schema_of,
+    words_of,
+)
+from graph_etl.interactions import read_interactions
+from graph_etl.snapshot import TABLES
+from graph_etl.tables import TableReader
+
+Progress = Callable[[str, float], None]
+
+
+def snapshot_tables(
+    config: DatasetConfig, reader: TableReader, audit: BuildAudit, tell: Progress
+) -> dict[str, pl.DataFrame]:
+    """Return the six tables of a snapshot, its columns and the optional ones.
+
+    Args:
+        config: The data set.
+        reader: Where its tables come from.
+        audit: Gets the counts of every table.
+        tell: Called with what happens now and the share of the build that is done.
+
+    Raises:
+        ConfigError, DataError, SchemaViolationError: As ``pipeline.build`` says.
+    """
+    missing = config.missing_values
+    tell("reading items", 0.05)
+    catalogue = read_catalogue(config.items, reader, missing, audit.table("items"))
+    tell("reading users", 0.15)
+    users = read_users(config.users, reader, missing, audit.table("users"))
+    tell("reading interactions", 0.2)
+    rows = read_interactions(config.interactions, reader, audit.table("interactions"))
+    catalogue, rows = _with_known_items(config, catalogue, rows, audit)
+    users = _with_all_users(users, rows, audit)
+    tell("reading attributes", 0.4)
+    statements, relations = _statements(config, catalogue, reader, audit)
+    tell("reading external graphs", 0.55)
+    graphs = _external_graphs(config, catalogue, reader, audit)
+    tell("joining the graph", 0.7)
+    item_type = config.items.entity_type
+    schema = _schema(config, reader.folder, relations, graphs)
+    items = catalogue.items.with_columns(
+        item_entity_id(item_type, pl.col("item_id")).alias("entity_id"),
+        pl.lit(item_type).alias("entity_type"),
+    )
+    nothing = pl.DataFrame(schema=dict(STATEMENT))
+    names = pl.DataFrame(schema=dict.fromkeys(("entity_id", "entity_type", "name"), pl.String))
+    graph = graph_tables(
+        items,
+        pl.concat([nothing, *statements, *(graph.statements for graph in graphs)]),
+        pl.concat([names, *(graph.names for graph in graphs)]),
+        schema,
+        audit.table("triples"),
+    )
+    return _indexed(items, users, rows, graph, statements)
+
+
+def _with_known_items(
+    config: DatasetConfig, catalogue: Catalogue | None, rows: pl.DataFrame, audit: BuildAudit
+) -> tuple[Catalogue, pl.DataFrame]:
+    """Return a catalogue and interactions that fit each other, by the rule ``unknown_items``."""
+    counts = audit.table("interactions")
+    rule = config.interactions.unknown_items
+    if catalogue is None:
+        nobody = pl.DataFrame(schema={"row": pl.Int64, "item_id": pl.String})
+        catalogue = Catalogue(_bare_items([]), None, nobody, [])
+        rule = "add"
+    unknown = rows.filter(~pl.col("item_id").is_in(catalogue.items["item_id"].implode()))
+    if unknown.height and rule == "refuse":
+        raise DataError(
+            f"Expected every item of the interactions in the catalogue, got "
+            f"'{unknown['item_id'][0]}' among {unknown.height} rows of "
+            f"{unknown['item_id'].n_unique()} unknown items; say 'interactions.unknown_items: "
+            "drop' or 'add' in dataset.yaml"
+        )
+    if unknown.height and rule == "add":
+        new = _bare_items(sorted(unknown["item_id"].unique().to_list(), key=_natural))
+        audit.table("items").note("added from the interactions", new.height)
+        joined = pl.concat([catalogue.items, new], how="diagonal")
+        catalogue = Catalogue(joined, catalogue.source, catalogue.rows, catalogue.attributes)
+    elif unknown.height:
+        counts.drop("unknown item", unknown.height)
+        counts.note("unknown items", unknown["item_id"].n_unique())
+        rows = rows.filter(pl.col("item_id").is_in(catalogue.items["item_id"].implode()))
+    counts.rows_kept = rows.height
+    counts.note("positive", int(rows["positive"].sum()))
+    if rows.height == 0:
+        raise DataError(
+            f"Expected interactions, got none of {counts.rows_in} rows after dropping "
+            f"{counts.dropped}; are the item ids those of the catalogue?"
+        )
+    return catalogue, rows
+
+
+def _bare_items(keys: list[str]) -> pl.DataFrame:
+    """Return items of which only the id is known; it stands for the title."""
+    columns = {"item_id": keys, "title": keys, "text": [""] * len(keys)}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return frame.with_columns(pl.lit(None, pl.Int64).alias("year"))
+
+
+def _natural(key: str) -> tuple[int, str]:
+    """Order ids by length, then text, so that "2" stands before "10"."""
+    return (len(key), key)
+
+
+def _with_all_users(users: pl.DataFrame, rows: pl.DataFrame, audit: BuildAudit) -> pl.DataFrame:
+    known = users["user_id"].implode()
+    fresh = rows["user_id"].unique()
+    new = sorted(fresh.filter(~fresh.is_in(known)).to_list(), key=_natural)
+    audit.table("users").note("added from the interactions", len(new))
+    added = pl.DataFrame({"user_id": pl.Series(new, dtype=pl.String)})
+    return pl.concat([users, added], how="diagonal").with_columns(
+        pl.col("profile_text", "^attribute\\..*$").fill_null("")
+    )
+
+
+def _statements(
+    config: DatasetConfig, catalogue: Catalogue, reader: TableReader, audit: BuildAudit
+) -> tuple[list[pl.DataFrame], list[RelationType]]:
+    """Return statements of the items' and the facts' attributes, and the relations they use."""
+    item_type = config.items.entity_type
+    statements: list[pl.DataFrame] = []
+    source = catalogue.source
+    if source is not None:
+        run_id = run_id_of([reader.inputs[source.label]], config.items)
+        rows = catalogue.rows.with_columns(
+            pl.col("item_id").alias("doc_id"), pl.lit(1.0, pl.Float32).alias("confidence")
+        )
+        subjects = Subjects(rows, item_type, catalogue.items["item_id"])
+        for attribute in catalogue.attributes:
+            counts = audit.table(f"attributes.{source.label}.{attribute.relation}")
+            found = statements_of(
+                source, attribute, subjects, config.missing_values, run_id, counts
+            )
+            counts.rows_kept += found.height
+            statements.append(found)
+    known = pl.concat([pl.DataFrame(schema=dict(STATEMENT)), *statements])
+    items = catalogue.items.select("item_id", "title", "year")
+    attributes = list(catalogue.attributes)
+    for facts in config.facts:
+        statements += read_facts(
+            facts, reader, items, item_type, known, config.missing_values, audit
+        )
+        attributes += facts.attributes
+    relations: dict[tuple[str, str], RelationType] = {}
+    for attribute in attributes:
+        tail = attribute.entity_type or item_type
+        relations.setdefault(
+            (attribute.relation, tail),
+            RelationType(
+                relation=attribute.relation,
+                head=item_type,
+                tail=tail,
+                phrase=attribute.phrase or words_of(attribute.relation),
+                max_tails_per_head=attribute.max_tails_per_head,
+            ),
+        )
+    return statements, list(relations.values())
+
+
+def _external_graphs(
+    config: DatasetConfig, catalogue: Catalogue, reader: TableReader, audit: BuildAudit
+) -> list[ExternalGraph]:
+    found = [
+        read_external_graph(
+            one, reader, catalogue.items["item_id"], config.items.entity_type, audit
+        )
+        for one in config.triples
+    ]
+    return [graph for graph in found if graph is not None]
+
+
+def _schema(
+    config: DatasetConfig,
+    folder: Path,
+    relations: list[RelationType],
+    graphs: list[ExternalGraph],
+) -> GraphSchema:
+    """Return the declared schema, else the one that the attributes and graphs need."""
+    if isinstance(config.graph_schema, str):
+        return load_graph_schema(folder / config.graph_schema)
+    if config.graph_schema is not None:
+        return config.graph_schema
+    patterns = {relation.pattern: relation for relation in relations}
+    for graph in graphs:
+        for relation in graph.relations:
+            patterns.setdefault(relation.pattern, relation)
+    return schema_of(patterns.values(), config.items.entity_type)
+
+
+def _indexed(
+    items: pl.DataFrame,
+    users: pl.DataFrame,
+    rows: pl.DataFrame,
+    graph: GraphTables,
+    statements: list[pl.DataFrame],
+) -> dict[str, pl.DataFrame]:
+    """Return the six tables of a snapshot, with indexes in place of ids."""
+    items = items.join(graph.entities.select("entity_id", "entity_idx"), on="entity_id",
+                       how="left", maintain_order="left").with_row_index("item_idx")  # fmt: skip
+    users = users.with_row_index("user_idx")
+    interactions = rows.join(
+        users.select("user_idx", "user_id"), on="user_id", how="left", maintain_order="left"
+    ).join(items.select("item_idx", "item_id"), on="item_id", how="left", maintain_order="left")
+    extra = [column for column in items.columns if column.startswith("numeric.")]
+    frames = {
+        "entities": graph.entities,
+        "relation_types": graph.relation_types,
+        "triples": graph.triples,
+        "items": _with_attributes(items, extra, statements, graph.entities),
+        "users": users,
+        "interactions": interactions,
+    }
+    return {name: _typed(frames[name], name) for name in TABLES}
+
+
+def _with_attributes(
+    items: pl.DataFrame,
+    extra: list[str],
+    statements: list[pl.DataFrame],
+    entities: pl.DataFrame,
+) -> pl.DataFrame:
+    """Return items with a list column attribute.RELATION of entity names for each attribute."""
+    named = entities.select(tail_id="entity_id", name="name")
+    items = items.select(*TABLES["items"], *extra, "entity_id")
+    names: dict[str, list[pl.DataFrame]] = {}
+    for frame in statements:
+        for relation in frame["relation"].unique():
+            names.setdefault(relation, []).append(frame)
+    for relation, frames in names.items():
+        values = (
+            pl.concat(frames)
+            .unique(["head_id", "tail_id"], keep="first", maintain_order=True)
+            .join(named, on="tail_id", how="left", maintain_order="left")
+            .group_by(entity_id="head_id", maintain_order=True)
+            .agg(pl.col("name").alias(f"attribute.{relation}"))
+        )
+        items = items.join(values, on="entity_id", how="left", maintain_order="left")
+    return items.drop("entity_id").with_columns(pl.col("^attribute\\..*$").fill_null([]))
+
+
+def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    required = [pl.col(column).cast(dtype) for column, dtype in TABLES[name].items()]
+    further = [
+        column
+        for column in frame.columns
+        if column.startswith(("numeric.", "attribute.", "context."))
+    ]
+    return frame.select(*required, *further)
