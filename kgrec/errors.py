@@ -3,7 +3,8 @@
 KgrecError
 ├── ConfigError             a run or component configuration is impossible
 ├── DataError               a snapshot or a split cannot be used for what was asked
-├── UnknownItemError        an item id that the artifact does not know
+├── RequestError            a request names something that cannot be answered
+│   └── UnknownItemError    an item id that the artifact does not know
 ├── MemoryBudgetError       a model would need more bytes than max_memory_bytes
 ├── NotFittedError          a model was asked for scores before fit or load
 ├── TestLockError           test data was asked for by something that may not see it
@@ -25,7 +26,11 @@ class DataError(KgrecError):
     """A snapshot or a split cannot be used for what was asked of it."""
 
 
-class UnknownItemError(KgrecError):
+class RequestError(KgrecError):
+    """A request names a filter, value or setting that cannot be answered."""
+
+
+class UnknownItemError(RequestError):
     """An item id that the artifact does not know."""
 
 

@@ -70,6 +70,8 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
+    reads_graph: ClassVar[bool] = True
+    """Whether ``fit`` looks at the graph; one that does not is the same on every ablation."""
 
     @abstractmethod
     def fit(self, train: TrainingData) -> Self:

@@ -1,0 +1,1 @@
+"""The referee: metrics, evaluator, statistics, the test ledger, run records and tables."""
