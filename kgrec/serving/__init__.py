@@ -1,0 +1,1 @@
+"""Answers out of a published artifact: recommendations, similar items, search and reasons."""

@@ -1,0 +1,87 @@
+"""From item rows and scores to answers: titles, probabilities, sources and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kgrec.artifact import Artifact
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import BoolArray, FloatArray
+from kgrec.models.scorer import top_of_scores
+from kgrec.serving import capabilities
+from kgrec.serving.answers import Explanation, Recommendation
+from kgrec.serving.capabilities import Ranked
+from kgrec.serving.catalogue import Catalogue
+from kgrec.serving.explanations import Explainer
+from kgrec.serving.request_histories import liked_items, stack
+
+
+class Answerer:
+    """Asks the scorer, or popularity where it has nothing to go by, and dresses the answer."""
+
+    def __init__(self, artifact: Artifact, catalogue: Catalogue, explainer: Explainer) -> None:
+        self._scorer = artifact.scorer
+        self._catalogue = catalogue
+        self._explainer = explainer
+
+    def rank(
+        self, histories: Sequence[HistoryBatch], k: int, allowed: BoolArray
+    ) -> list[list[Ranked]]:
+        """Return the best allowed items for each history (batches of one), best first.
+
+        Where a history holds nothing liked, they come by popularity.
+        """
+        k = min(k, len(self._catalogue))
+        known = [n for n, history in enumerate(histories) if len(liked_items(history))]
+        lists: dict[int, list[Ranked]] = {}
+        if known:
+            batch = stack([histories[n] for n in known])
+            found = capabilities.ranked_items(self._scorer, batch, k, allowed)
+            lists = dict(zip(known, found, strict=True))
+        return [
+            lists[n] if n in lists else self._popular(history, k, allowed)
+            for n, history in enumerate(histories)
+        ]
+
+    def items(
+        self, ranked: Sequence[Ranked], reasons: Sequence[Explanation] | None = None
+    ) -> tuple[Recommendation, ...]:
+        """Return the items of an answer, with their reasons where there are any."""
+        return tuple(
+            Recommendation(
+                item_id=self._catalogue.item_id(item.row),
+                title=self._catalogue.title(item.row),
+                score=item.score,
+                probability=item.probability,
+                rank=rank,
+                sources=item.sources,
+                explanation=None if reasons is None else reasons[rank - 1],
+            )
+            for rank, item in enumerate(ranked, start=1)
+        )
+
+    def explained_items(
+        self, history: HistoryBatch, ranked: Sequence[Ranked]
+    ) -> tuple[Recommendation, ...]:
+        """Return the items of an answer with the reason of each."""
+        rows = np.array([item.row for item in ranked], dtype=np.int64)
+        told = [item.contributions for item in ranked]
+        return self.items(ranked, self._explainer.explain(history, rows, told))
+
+    def _popular(self, history: HistoryBatch, k: int, allowed: BoolArray) -> list[Ranked]:
+        scores = self._explainer.co_likes.likes.astype(np.float32)
+        scores[~allowed] = -np.inf
+        scores[history.item_idx] = -np.inf
+        return by_score(scores, k, ("popular",))
+
+
+def by_score(scores: FloatArray, k: int, sources: tuple[str, ...] = ()) -> list[Ranked]:
+    """Return the k best rows of scores, shape (num_items,), those at -inf left out."""
+    top = top_of_scores(scores[None].astype(np.float32), min(k, len(scores)), seed=0)
+    return [
+        Ranked(int(row), float(score), None, sources, {})
+        for row, score in zip(top.item_idx[0], top.score[0], strict=True)
+        if row >= 0
+    ]

@@ -1,0 +1,164 @@
+"""What a scorer can tell besides scores, found by duck typing: any Scorer can be served without.
+
+The pipeline of kgrec.ranking tells most: probabilities, sources, and the ranker's score of any
+pair. Each function here falls back on the plain Scorer contract, or returns None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.models.scorer import Scorer
+
+# sources whose vectors are looked up, the best first
+_VECTOR_SOURCES = ("towers", "content_ridge", "text_similarity")
+# learned from behaviour; the last number is the item's bias, which says nothing of likeness
+_WITH_BIAS = ("towers",)
+Contributions = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One ranked item of an answer.
+
+    Attributes:
+        row: The item.
+        score: Higher is better.
+        probability: Calibrated probability of a like, None where the scorer has none.
+        sources: Names of the candidate sources that brought it, the best rank first.
+        contributions: Source name -> how many standard deviations its score for the item lies
+            above the mean of its best items.
+    """
+
+    row: int
+    score: float
+    probability: float | None
+    sources: tuple[str, ...]
+    contributions: Contributions
+
+
+def ranked_items(
+    scorer: Scorer, histories: HistoryBatch, k: int, allowed: BoolArray
+) -> list[list[Ranked]]:
+    """Return the k best allowed items of each history, best first, nothing of the history."""
+    if not hasattr(scorer, "rank_candidates"):
+        top = scorer.top(histories, k, allowed=allowed)
+        return [_plain(top.item_idx[row], top.score[row], ()) for row in range(len(histories))]
+    found = scorer.rank_candidates(histories, k, allowed=allowed)
+    lists = [_told(found, row) for row in range(len(histories))]
+    short = np.array([row for row, best in enumerate(lists) if len(best) < k], dtype=np.int64)
+    if len(short):
+        # the sources bring only so many; top() goes on with popular items from outside them
+        top = scorer.top(histories.take(short), k, allowed=allowed)
+        for place, row in enumerate(short):
+            taken = {item.row for item in lists[row]}
+            rest = _plain(top.item_idx[place], top.score[place], ("popular",))
+            lists[row] += [item for item in rest if item.row not in taken]
+    return lists
+
+
+def pair_scores(
+    scorer: Scorer, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+) -> FloatArray:
+    """Return scores that can be compared before and after a change of the history, (num_pairs,).
+
+    Args:
+        scorer: Its ranker is asked where it has one: also about items that no source brings.
+        histories: B users.
+        indptr: Shape (B + 1,), int64.
+        item_idx: Shape (num_pairs,), int64.
+    """
+    if hasattr(scorer, "score_candidates"):
+        scores: FloatArray = scorer.score_candidates(histories, indptr, item_idx)[0]
+        return scores
+    return scorer.score_pairs(histories, indptr, item_idx)
+
+
+def contributions(scorer: Scorer, history: HistoryBatch, items: IntArray) -> list[Contributions]:
+    """Return for each item of a batch of one what ``Ranked.contributions`` says; {} if untold."""
+    if not hasattr(scorer, "generator"):
+        return [{}] * len(items)
+    order = np.argsort(items, kind="stable")
+    indptr = np.array([0, len(items)], dtype=np.int64)
+    told = scorer.generator.describe_pairs(history, indptr, items[order])
+    back = np.argsort(order, kind="stable")
+    brought = told.rank <= scorer.generator.config.depth
+    return [_standing(told.source_names, told.z[row], brought[row]) for row in back]
+
+
+def item_vectors(scorer: Scorer) -> FloatArray | None:
+    """Return the vectors of all items, shape (num_items, dim), or None."""
+    source = _vector_source(scorer)
+    if source is None:
+        return None
+    found = source.item_vectors
+    return np.asarray(found() if callable(found) else found, dtype=np.float32)
+
+
+def similarity_vectors(scorer: Scorer) -> FloatArray | None:
+    """Return unit vectors of all items for comparing items with each other, or None.
+
+    Vectors from content alone are left aside: the pipeline itself says better what is alike.
+    """
+    vectors, source = item_vectors(scorer), _vector_source(scorer)
+    if vectors is None or (source is not scorer and source.name not in _WITH_BIAS):
+        return None
+    if source.name in _WITH_BIAS:
+        vectors = vectors[:, :-1]
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-12), dtype=np.float32)
+
+
+def user_vectors(scorer: Scorer, histories: HistoryBatch) -> FloatArray | None:
+    """Return the vectors of the histories in the space of the item vectors, (B, dim), or None."""
+    source = _vector_source(scorer)
+    return None if source is None else np.asarray(source.user_vectors(histories), dtype=np.float32)
+
+
+def _vector_source(scorer: Scorer) -> Any:
+    sources: Mapping[str, Scorer] = getattr(scorer, "sources", {})
+    for candidate in (scorer, *(sources[name] for name in _VECTOR_SOURCES if name in sources)):
+        if hasattr(candidate, "item_vectors") and hasattr(candidate, "user_vectors"):
+            return candidate
+    return None
+
+
+def _plain(rows: IntArray, scores: FloatArray, sources: tuple[str, ...]) -> list[Ranked]:
+    return [
+        Ranked(int(row), float(score), None, sources, {})
+        for row, score in zip(rows, scores, strict=True)
+        if row >= 0
+    ]
+
+
+def _told(found: Any, row: int) -> list[Ranked]:
+    """Return one row of kgrec.ranking.pipeline.RankedItems."""
+    return [
+        Ranked(
+            row=int(found.item_idx[row, place]),
+            score=float(found.score[row, place]),
+            probability=float(found.probability[row, place]),
+            sources=_by_rank(found.source_names, found.source_rank[row, place]),
+            contributions=_standing(
+                found.source_names,
+                found.source_z[row, place],
+                found.source_rank[row, place] > 0,
+            ),
+        )
+        for place in np.flatnonzero(found.item_idx[row] >= 0)
+    ]
+
+
+def _by_rank(names: Sequence[str], ranks: IntArray) -> tuple[str, ...]:
+    order = np.argsort(ranks, kind="stable")
+    return tuple(names[place] for place in order if ranks[place] > 0)
+
+
+def _standing(names: Sequence[str], z: FloatArray, brought: BoolArray) -> Contributions:
+    return {name: float(z[at]) for at, name in enumerate(names) if brought[at]}
