@@ -5,6 +5,13 @@ BIN    := $(VENV)/bin
 OUT    ?= runs/demo
 DATA   ?=
 
+# Compiled modules are kept: without them every start compiles the libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# The tests load every library into one process; together they need more static thread-local storage
+# than Linux leaves by default (kgrec itself keeps them apart).
+export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-slow lint format typecheck bench golden-update docs clean
 

@@ -10,10 +10,11 @@ from kgrec.fetch.cache import (
     is_fetched,
 )
 from kgrec.fetch.download import WHEEL_DIR, Progress, by_hand
-from kgrec.fetch.resources import RESOURCES, Resource
+from kgrec.fetch.resources import DEMO_MAPPING, RESOURCES, Resource
 
 __all__ = [
     "CACHE_DIR",
+    "DEMO_MAPPING",
     "RESOURCES",
     "WHEEL_DIR",
     "DemoData",

@@ -17,8 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from graph_etl.snapshot import sha256_of
 from kgrec.errors import FetchError
-from kgrec.fetch.checksum import sha256_of
 from kgrec.fetch.download import Progress, find_wheel
 from kgrec.fetch.resources import RESOURCES, Resource
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from graph_etl.snapshot import sha256_of
 from kgrec.errors import FetchError
-from kgrec.fetch.checksum import sha256_of
 from kgrec.fetch.resources import Resource
 
 WHEEL_DIR = "KGREC_WHEEL_DIR"

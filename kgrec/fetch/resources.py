@@ -93,3 +93,6 @@ _ALL = (
 
 RESOURCES: Mapping[str, Resource] = MappingProxyType({one.name: one for one in _ALL})
 """Every resource by its name."""
+
+DEMO_MAPPING = "movielens-demo"
+"""The shipped mapping of graph_etl that reads the demo's folder."""

@@ -1,0 +1,274 @@
+"""The command kgrec: parses, calls one library function, prints; results on stdout alone.
+
+Exit codes: 0 done, 2 something the caller can mend (the message says how).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from graph_etl.errors import GraphEtlError
+from kgrec.errors import ConfigError, KgrecError
+
+app = typer.Typer(
+    help="Knowledge-graph recommendations: train, measure, serve, explain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+index_app = typer.Typer(help="The vector index of an artifact.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
+
+_err = Console(stderr=True)
+
+ArtifactPath = Annotated[
+    Path, typer.Argument(help="Pointer file (runs/demo/current) or artifact folder.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+K = Annotated[int, typer.Option("-k", help="Items wanted.")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Run configuration, dataset.yaml or data folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of dataset.yaml's tables.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build the graph, train, index, measure, publish and answer."""
+    from kgrec.cli_output import print_run
+    from kgrec.config import load_run_config
+    from kgrec.jobs import run as run_job
+    from kgrec.jobs.run import summary_of
+
+    with _user_errors(), _progress() as tell:
+        loaded = load_run_config(config)
+        if data is not None:
+            loaded = loaded.model_copy(update={"data": data.resolve()})
+        result = run_job(loaded, out, tell)
+    if as_json:
+        _print_json(summary_of(result))
+    else:
+        print_run(result)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Run configuration, dataset.yaml or data folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+) -> None:
+    """Train and publish only: as run, without baselines, further splits and ablations."""
+    from kgrec.config import AblationConfig, load_run_config
+    from kgrec.jobs import run as run_job
+
+    with _user_errors(), _progress() as tell:
+        loaded = load_run_config(config).model_copy(
+            update={
+                "baselines": (),
+                "further_splits": (),
+                "ablations": AblationConfig(without_towers=False),
+                "explained": 0,
+            }
+        )
+        result = run_job(loaded, out, tell)
+    typer.echo(str(result.artifact.path))
+
+
+@app.command()
+def fetch(
+    name: Annotated[
+        str | None, typer.Argument(help="One resource; all of the demo's if left out.")
+    ] = None,
+) -> None:
+    """Download the public data and models of the demo into the cache."""
+    from kgrec.fetch import RESOURCES
+    from kgrec.fetch import fetch as fetch_one
+
+    with _user_errors(), _progress() as tell:
+        folders = {
+            key: fetch_one(key, lambda step: tell(step, 0.0))
+            for key in ([name] if name else RESOURCES)
+        }
+    for key, folder in folders.items():
+        typer.echo(f"{key}\t{folder}")
+        _err.print(RESOURCES[key].terms, style="dim", highlight=False)
+
+
+@app.command()
+def evaluate(
+    path: ArtifactPath,
+    as_json: AsJson = False,
+    open_test: Annotated[
+        bool, typer.Option(help="Measure the artifact on test again; the ledger records it.")
+    ] = False,
+) -> None:
+    """Show the measures that were recorded with an artifact."""
+    from kgrec.jobs.evaluate import measure_again, stored_measures
+
+    with _user_errors():
+        found = measure_again(path) if open_test else stored_measures(path)
+    if as_json:
+        _print_json(found)
+        return
+    for table in found["tables"]:
+        typer.echo(f"\n{table['title']}\n\n{table['text']}")
+
+
+@app.command()
+def recommend(
+    path: ArtifactPath,
+    user: Annotated[str | None, typer.Argument(help="User id.")] = None,
+    history: Annotated[str | None, typer.Option(help="Item ids, oldest first, by commas.")] = None,
+    k: K = 10,
+    explain: Annotated[bool, typer.Option(help="Give the reason for each item.")] = False,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help='relation=name, as "has_genre=Comedy".')
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend to a user of the artifact, or to anybody by a history."""
+    from kgrec.cli_output import print_answer
+    from kgrec.serving.recommender import Recommender
+
+    with _user_errors():
+        if user is None and history is None:
+            raise ConfigError("Expected a user id or --history, got neither")
+        items = None if history is None else [part.strip() for part in history.split(",") if part]
+        answer = Recommender.load(path).recommend(
+            user, history=items, k=k, explain=explain, filters=_filters(filters)
+        )
+    _print_json(answer.to_dict()) if as_json else print_answer(answer)
+
+
+@app.command()
+def similar(path: ArtifactPath, item: str, k: K = 10, as_json: AsJson = False) -> None:
+    """Show the items most like one item."""
+    from kgrec.cli_output import print_answer
+    from kgrec.serving.recommender import Recommender
+
+    with _user_errors():
+        answer = Recommender.load(path).similar(item, k=k)
+    _print_json(answer.to_dict()) if as_json else print_answer(answer)
+
+
+@app.command()
+def explain(path: ArtifactPath, user: str, item: str, as_json: AsJson = False) -> None:
+    """Say why an item would be recommended to a user."""
+    from kgrec.serving.recommender import Recommender
+
+    with _user_errors():
+        reason = Recommender.load(path).explain(user, item)
+    _print_json(reason.to_dict()) if as_json else typer.echo(reason.text)
+
+
+@app.command()
+def report(path: Annotated[Path, typer.Argument(help="Run folder or its pointer.")]) -> None:
+    """Show where the report of a run lies."""
+    from kgrec.jobs.workspace import workspace_of
+
+    with _user_errors():
+        page = workspace_of(path).report
+        if not page.is_file():
+            raise ConfigError(f"Expected the report {page}, found none; run 'kgrec run' again")
+    typer.echo(str(page))
+
+
+@app.command()
+def doctor(
+    artifact: Annotated[
+        Path | None, typer.Argument(help="An artifact to verify: checksums and probe queries.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what is installed, which devices there are and which stores answer."""
+    from dataclasses import asdict
+
+    from kgrec.cli_output import print_findings
+    from kgrec.jobs.doctor import diagnose
+
+    findings = diagnose(artifact)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        print_findings(findings)
+    if any(finding.status == "failed" for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def publish(
+    artifact: Annotated[Path, typer.Argument(help="Artifact folder.")],
+    pointer: Annotated[Path, typer.Argument(help="Pointer file, as runs/demo/current.")],
+) -> None:
+    """Point the pointer file at a verified artifact, in one step."""
+    from kgrec.artifact import publish as publish_artifact
+
+    with _user_errors():
+        publish_artifact(artifact, pointer)
+    typer.echo(f"{pointer} -> {artifact}")
+
+
+@app.command()
+def rollback(
+    pointer: Annotated[Path, typer.Argument(help="Pointer file, as runs/demo/current.")],
+) -> None:
+    """Point the pointer file at the artifact that was published before."""
+    from kgrec.artifact import rollback as rollback_artifact
+
+    with _user_errors():
+        folder = rollback_artifact(pointer)
+    typer.echo(f"{pointer} -> {folder}")
+
+
+def _filters(given: list[str] | None) -> dict[str, Any] | None:
+    if not given:
+        return None
+    filters: dict[str, Any] = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"Expected --filter relation=name, got '{text}'")
+        filters.setdefault(key.strip(), []).append(value.strip())
+    return filters
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Turn an error that the caller can mend into one line and exit code 2."""
+    try:
+        yield
+    except (KgrecError, GraphEtlError) as error:
+        _err.print(f"error: {error}", style="red", highlight=False, markup=False)
+        raise typer.Exit(2) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Show steps as a bar on a terminal, as lines elsewhere."""
+    if not sys.stderr.isatty():
+        shown: list[str] = []
+
+        def line(step: str, share: float) -> None:
+            if not shown or shown[-1] != step:
+                shown.append(step)
+                _err.print(step, highlight=False, markup=False)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_err) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda step, share: bar.update(task, description=step[:70], completed=share)

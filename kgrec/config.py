@@ -1,0 +1,140 @@
+"""The configuration of one run: which data, splits, models and ablations; YAML overrides it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kgrec.data.graph import GraphMode
+from kgrec.data.splits.config import SplitName
+from kgrec.errors import ConfigError
+from kgrec.models.towers_config import TowersConfig
+from kgrec.ranking.config import PipelineConfig
+
+DEFAULT_BASELINES = (
+    "popularity", "itemknn", "rp3beta", "ease", "ease_weighted", "svd", "slim", "ials",
+    "rp3_kg", "slim_kg", "ease_kg", "ease_session", "transitions",
+)  # fmt: skip
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TuningConfig(_Settings):
+    """How the settings of baselines are found, the same budget for each."""
+
+    file: Path | None = None
+    """Settings that a search found before (JSON of kgrec.tuning); null: search now."""
+    trials: int = Field(default=10, ge=1)
+    """Trials of each model, where a search runs."""
+    cpu_s: float = Field(default=60.0, gt=0)
+    """CPU seconds of each model's search, whichever ends first."""
+
+
+class AblationConfig(_Settings):
+    """Rows beside the full pipeline; each costs another training of what it changes."""
+
+    graph: tuple[GraphMode, ...] = ()
+    """Pipelines on another graph: "off", "shuffled", "random"."""
+    without_towers: bool = True
+    """A pipeline without the towers' source and features."""
+    splits: tuple[SplitName, ...] = ("per_user_time", "cold_items")
+    """Splits on which these rows are made."""
+
+
+class RunConfig(_Settings):
+    """One run of ``kgrec run``: tables in; snapshot, artifact, records and report out."""
+
+    name: str = "run"
+    """Name of the run, as the report shows it."""
+    dataset: str
+    """A dataset.yaml, a folder that a shipped mapping recognises, or "demo": public data that is
+    fetched. A relative path is relative to the YAML file."""
+    data: Path | None = None
+    """Folder of the tables that dataset.yaml names; null: the folder of dataset.yaml."""
+    store: Literal["kglite", "none"] = "kglite"
+    """Graph store that is loaded beside the snapshot."""
+    encoder: str = "demo"
+    """Text encoder: "demo" (all-MiniLM-L6-v2, fetched), a Hugging Face folder or name, or "off"."""
+    seed: int = 0
+    """Seed of splits, models and resampling."""
+    split: SplitName = "per_user_time"
+    """The split whose model is published."""
+    further_splits: tuple[SplitName, ...] = ("cold_items", "new_users")
+    """Splits that are measured beside it."""
+    baselines: tuple[str, ...] = DEFAULT_BASELINES
+    """Baselines in the tables: entries of the search spaces, or short names."""
+    tuning: TuningConfig = TuningConfig()
+    """Where the baselines' settings come from."""
+    sources: tuple[str, ...] = ()
+    """Candidate sources of the pipeline: entries of the search spaces, or short names; empty:
+    those the project found best on validation."""
+    source_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Source -> settings that differ from the tuned ones or its defaults."""
+    towers: TowersConfig = TowersConfig()
+    """The graph, text and behaviour towers."""
+    pipeline: PipelineConfig = PipelineConfig()
+    """Candidates, features, cross-fitting and rankers."""
+    ablations: AblationConfig = AblationConfig()
+    """Further rows of the tables."""
+    cutoffs: tuple[int, ...] = (10, 20, 50)
+    """k of the metrics."""
+    explained: int = Field(default=1000, ge=0)
+    """Explanations that the deletion test tries; 0 leaves the test out."""
+    shown_users: int = Field(default=3, ge=0)
+    """Users whose top 10 is printed and stands in the report."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.split in self.further_splits:
+            raise ValueError(f"further_splits repeats the split '{self.split}'")
+        return self
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Return the run that a YAML describes, paths made absolute.
+
+    Args:
+        path: A run configuration (it has the key "dataset"), a dataset.yaml, or a folder of data;
+            the latter two run with the defaults.
+
+    Raises:
+        ConfigError: The file is absent, no YAML, or says something that a run does not know.
+    """
+    if path.is_dir():
+        return RunConfig(name=path.resolve().name, dataset=str(path.resolve()))
+    if not path.is_file():
+        raise ConfigError(
+            f"Expected a run configuration, a dataset.yaml or a folder of data at {path}, found "
+            "nothing; configs/demo.yaml is an example"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Expected YAML in {path}, got: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"Expected a mapping at the top of {path}, got {type(content).__name__}")
+    if "dataset" not in content:
+        return RunConfig(name=str(content.get("name", path.stem)), dataset=str(path.resolve()))
+    try:
+        config = RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"Expected a run configuration in {path}; {error}") from error
+    return _absolute(config, path.resolve().parent)
+
+
+def _absolute(config: RunConfig, folder: Path) -> RunConfig:
+    changes: dict[str, Any] = {}
+    if config.dataset != "demo":
+        changes["dataset"] = str(folder / config.dataset)
+    if config.data is not None:
+        changes["data"] = folder / config.data
+    if config.tuning.file is not None:
+        changes["tuning"] = config.tuning.model_copy(update={"file": folder / config.tuning.file})
+    if config.encoder not in ("demo", "off") and (folder / config.encoder).is_dir():
+        changes["encoder"] = str(folder / config.encoder)
+    return config.model_copy(update=changes)

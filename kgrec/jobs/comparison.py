@@ -1,0 +1,185 @@
+"""All rows of one split: baselines, towers, the pipeline and its ablations, measured alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from kgrec.config import RunConfig
+from kgrec.data.graph import GraphMode
+from kgrec.data.splits import Split
+from kgrec.errors import ConfigError
+from kgrec.evaluation.records import StoredRun
+from kgrec.jobs.measure import Referee
+from kgrec.jobs.prepare import Prepared
+from kgrec.jobs.progress import Progress
+from kgrec.jobs.source_pool import SourceMaker, SourcePool
+from kgrec.models.baselines import BASELINES, make_baseline
+from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.towers import TowersScorer
+from kgrec.models.towers_config import TowersConfig
+from kgrec.ranking.crossfit import fit_pipeline
+from kgrec.ranking.pipeline import Pipeline
+from kgrec.retrieval.sources import ContentRidge, KgNeighbours, TextSimilarity
+from kgrec.tuning import TunedModel
+
+# What the project found best on validation of its own data sets: benchmarks/records.
+DEFAULT_SOURCES = (
+    "ease", "ease_session", "ease_kg_session", "transitions", "itemknn_session", "ials", "svd",
+    "rp3_kg", "slim_kg", "text_similarity", "kg_neighbours", "content_ridge", "towers",
+)  # fmt: skip
+TOWERS = "towers"
+CONTENT = (KgNeighbours.name, TextSimilarity.name, ContentRidge.name)
+
+
+def source_names(config: RunConfig) -> tuple[str, ...]:
+    """Return the candidate sources of a run's full pipeline."""
+    return config.sources or DEFAULT_SOURCES
+
+
+@dataclass
+class Comparison:
+    """Fits and measures the models of one split.
+
+    Attributes:
+        config: The run.
+        prepared: Its data.
+        split: What is asked.
+        tuned: Entry -> baseline and the settings that validation chose.
+        towers: Settings of the towers, steps fixed on validation.
+        referee: Measures and records.
+        progress: Told what is being fitted.
+    """
+
+    config: RunConfig
+    prepared: Prepared
+    split: Split
+    tuned: Mapping[str, TunedModel]
+    towers: TowersConfig
+    referee: Referee
+    progress: Progress
+    _pool_of_split: SourcePool | None = None
+    _pipelines: dict[str, Pipeline] = field(default_factory=dict)
+
+    def training(self, graph: GraphMode = "on") -> TrainingData:
+        """Return what the models whose test is opened learn from."""
+        part = self.split.config.refit_on
+        return TrainingData(
+            self.split.visible_dataset(part, graph, self.config.seed),
+            self.split.interactions(part),
+            self.split.graph(graph, self.config.seed),
+            self.config.seed,
+        )
+
+    def baselines(self) -> list[StoredRun]:
+        """Return the rows of the baselines, each refitted with its tuned settings."""
+        runs = []
+        for number, name in enumerate(self.config.baselines):
+            self.progress(f"{self.split.name}: {name}", number / len(self.config.baselines))
+            fit = partial(self._fit, self._maker(name))
+            runs.append(self.referee.measure(name, self._source_described(name), fit))
+        return runs
+
+    def pipeline(self, graph: GraphMode = "on", *, towers: bool = True) -> Pipeline:
+        """Return a fitted pipeline, fitted once for each graph and set of sources."""
+        label = self._label(graph, towers)
+        if label not in self._pipelines:
+            without = () if towers else (TOWERS,)
+            self._pipelines[label] = fit_pipeline(
+                self.training(graph),
+                lambda: self._pool().sources(without),
+                self.config.pipeline,
+                text_vectors=self.prepared.text_vectors,
+                progress=lambda step, share: self.progress(
+                    f"{self.split.name}: {label}: {step}", share
+                ),
+            )
+        return self._pipelines[label]
+
+    def measure_pipeline(
+        self,
+        graph: GraphMode = "on",
+        *,
+        towers: bool = True,
+        served: Callable[[], Scorer] | None = None,
+    ) -> StoredRun:
+        """Return the row of a pipeline.
+
+        Args:
+            graph: Graph that it learns from and answers with.
+            towers: Whether the towers are among its sources.
+            served: Returns the pipeline as it is read back from an artifact, to be measured in
+                place of the one in memory.
+        """
+        label = self._label(graph, towers)
+        return self.referee.measure(
+            label,
+            self._described(graph, towers),
+            served or (lambda: self.pipeline(graph, towers=towers)),
+        )
+
+    def measure_towers(self) -> StoredRun:
+        """Return the row of the towers alone, those that are a source of the full pipeline."""
+        described = {"towers": self.towers.model_dump(mode="json"), "encoder": self._encoder_name()}
+        return self.referee.measure(TOWERS, described, lambda: self.pipeline().sources[TOWERS])
+
+    def forget_models(self) -> None:
+        """Let go of all fitted models."""
+        self._pool_of_split = None
+        self._pipelines.clear()
+
+    def _fit(self, make: SourceMaker) -> Scorer:
+        return make().fit(self.training())
+
+    def _label(self, graph: GraphMode, towers: bool) -> str:
+        label = "pipeline" if towers else "pipeline, no towers"
+        return label if graph == "on" else f"{label}, graph {graph}"
+
+    def _described(self, graph: GraphMode, towers: bool) -> dict[str, Any]:
+        names = [name for name in source_names(self.config) if towers or name != TOWERS]
+        return {
+            "pipeline": self.config.pipeline.model_dump(mode="json"),
+            "sources": {name: self._source_described(name) for name in names},
+            "towers": self.towers.model_dump(mode="json") if towers else None,
+            "encoder": self._encoder_name(),
+            "graph": graph,
+        }
+
+    def _encoder_name(self) -> str:
+        return self.config.encoder
+
+    def _pool(self) -> SourcePool:
+        if self._pool_of_split is None:
+            makers = {name: self._maker(name) for name in source_names(self.config)}
+            self._pool_of_split = SourcePool(
+                makers, lambda name: self.progress(f"{self.split.name}: source {name}", 0.0)
+            )
+        return self._pool_of_split
+
+    def _source_described(self, entry: str) -> dict[str, Any]:
+        model, settings = self._model_of(entry)
+        return {"model": model, "settings": settings}
+
+    def _model_of(self, entry: str) -> tuple[str, dict[str, Any]]:
+        """Return a model's short name and its settings, from an entry or a short name."""
+        found = self.tuned.get(entry)
+        model, settings = (entry, {}) if found is None else (found.model, found.best_settings)
+        return model, {**settings, **self.config.source_settings.get(entry, {})}
+
+    def _maker(self, entry: str) -> SourceMaker:
+        vectors = self.prepared.text_vectors
+        model, settings = self._model_of(entry)
+        if model in BASELINES:
+            return lambda: make_baseline(model, settings)
+        if model == TOWERS:
+            return lambda: TowersScorer(self.towers)
+        if model == KgNeighbours.name:
+            return lambda: KgNeighbours()
+        if model == TextSimilarity.name:
+            return lambda: TextSimilarity(text_vectors=vectors)
+        if model == ContentRidge.name:
+            return lambda: ContentRidge(text_vectors=vectors)
+        known = sorted({*self.tuned, *BASELINES, *CONTENT, TOWERS})
+        raise ConfigError(f"Expected a baseline or source of {known}, got '{entry}'")

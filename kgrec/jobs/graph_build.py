@@ -1,0 +1,78 @@
+"""The build of the graph in a process of its own.
+
+The embedded store's library takes nearly all of the static thread-local storage that Linux leaves
+to libraries loaded late, and torch, FAISS and LightGBM each need some: they cannot share a process.
+The build's memory is given back with the process, too.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from graph_etl.errors import GraphEtlError, StoreError
+from graph_etl.snapshot import Snapshot, load_snapshot
+from kgrec.jobs.progress import Progress
+
+
+def build_graph(
+    source: Path, out: Path, data: Path | None, store_name: str, progress: Progress
+) -> tuple[Snapshot, dict[str, Any]]:
+    """Build and publish a snapshot; return it, and what the build counted.
+
+    Args:
+        source: A dataset.yaml, or a folder that a shipped mapping recognises.
+        out: Folder of the build.
+        data: Folder of the tables; None for the one of ``source``.
+        store_name: "kglite" or "none".
+        progress: Told each step of the build.
+
+    Raises:
+        GraphEtlError: As the build raised it.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    arguments = (there, source, out, data, store_name)
+    child = context.Process(target=_build, args=arguments, name="graph-etl build")
+    child.start()
+    there.close()
+    try:
+        pointer, audit = _follow(here, progress)
+    except EOFError as error:
+        child.join()
+        raise StoreError(
+            f"Expected the build of {source} to end, its process died with exit code "
+            f"{child.exitcode}; run 'graph-etl build {source} --out {out}' to see why"
+        ) from error
+    finally:
+        child.join()
+    return load_snapshot(pointer), audit
+
+
+def _follow(messages: Connection, progress: Progress) -> tuple[Path, dict[str, Any]]:
+    while True:
+        kind, content = messages.recv()
+        if kind == "error":
+            raise content
+        if kind == "done":
+            pointer, audit = content
+            return Path(pointer), audit
+        progress(*content)
+
+
+def _build(
+    messages: Connection, source: Path, out: Path, data: Path | None, store_name: str
+) -> None:
+    from graph_etl.builds import build_into
+
+    def tell(step: str, share: float) -> None:
+        messages.send(("step", (f"graph: {step}", share)))
+
+    try:
+        built = build_into(source, out=out, data=data, store_name=store_name, progress=tell)
+    except GraphEtlError as error:
+        messages.send(("error", error))
+    else:
+        messages.send(("done", (str(built.pointer), built.audit)))

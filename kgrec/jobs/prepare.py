@@ -1,0 +1,98 @@
+"""From a run's configuration to data in memory: tables built, snapshot loaded, texts encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graph_etl.mappings import mapping_path
+from graph_etl.statistics import GraphStatistics, statistics_of
+from kgrec.config import RunConfig
+from kgrec.data.audit import AuditReport, audit_dataset
+from kgrec.data.dataset import Dataset, dataset_from_snapshot
+from kgrec.errors import FetchError
+from kgrec.jobs.graph_build import build_graph
+from kgrec.jobs.progress import Progress
+from kgrec.jobs.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the models of a run start from.
+
+    Attributes:
+        dataset: Catalogue, users, graph and interactions of the published snapshot.
+        encoder: Folder or name of the text encoder; None where text is off.
+        text_vectors: Shape (num_items, dim), float32, zero rows for empty texts; None without
+            an encoder.
+        statistics: Figures of the graph.
+        audit: What the build counted, dropped, repaired and linked.
+        data_audit: What the look over the loaded data found.
+        terms: Terms of the public data in use, a line each; empty for one's own data.
+    """
+
+    dataset: Dataset
+    encoder: str | None
+    text_vectors: npt.NDArray[np.float32] | None
+    statistics: GraphStatistics
+    audit: dict[str, Any]
+    data_audit: AuditReport
+    terms: tuple[str, ...]
+
+
+def prepare(config: RunConfig, workspace: Workspace, progress: Progress) -> Prepared:
+    """Build the snapshot of a run, publish it, and return what models start from.
+
+    Raises:
+        FetchError: Public data is asked for and cannot be had.
+        GraphEtlError: The tables or their mapping are wrong.
+    """
+    source, data, terms = _source(config, progress)
+    snapshot, audit = build_graph(source, workspace.graph, data, config.store, progress)
+    dataset, data_audit = audit_dataset(dataset_from_snapshot(snapshot, config.seed))
+    encoder, encoder_terms = _encoder(config, progress)
+    vectors = None
+    if encoder is not None:
+        from kgrec.models.text.encoder import TextEncoder
+
+        progress(f"encoding {dataset.num_items} item texts", 0.0)
+        encoding = TextEncoder(encoder, max_tokens=config.towers.text_max_tokens)
+        vectors = encoding.encode(dataset.items.texts.tolist())
+        progress(f"encoded {dataset.num_items} item texts", 1.0)
+    return Prepared(
+        dataset,
+        encoder,
+        vectors,
+        statistics_of(snapshot),
+        audit,
+        data_audit,
+        (*terms, *encoder_terms),
+    )
+
+
+def _source(config: RunConfig, progress: Progress) -> tuple[Path, Path | None, tuple[str, ...]]:
+    """Return what says how to read the tables, where they lie, and their terms."""
+    if config.dataset != "demo":
+        return Path(config.dataset), config.data, ()
+    from kgrec.fetch import DEMO_MAPPING, fetch_demo
+
+    demo = fetch_demo(lambda step: progress(step, 0.0))
+    return mapping_path(DEMO_MAPPING), demo.data, demo.terms
+
+
+def _encoder(config: RunConfig, progress: Progress) -> tuple[str | None, tuple[str, ...]]:
+    if config.encoder == "off":
+        return None, ()
+    if config.encoder != "demo":
+        return config.encoder, ()
+    from kgrec.fetch import RESOURCES, fetch
+
+    try:
+        folder = fetch("minilm", lambda step: progress(step, 0.0))
+    except FetchError as error:
+        raise FetchError(f"{error}. Or run without texts: 'encoder: off'") from error
+    return str(folder), (RESOURCES["minilm"].terms,) if config.dataset != "demo" else ()

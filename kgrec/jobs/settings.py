@@ -1,0 +1,79 @@
+"""Settings that validation chooses before test is opened: of baselines, and the towers' steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from kgrec.config import RunConfig
+from kgrec.data.splits import Split
+from kgrec.jobs.progress import Progress
+from kgrec.jobs.workspace import Workspace
+from kgrec.models.fit_result import CurvePoint
+from kgrec.models.scorer import TrainingData
+from kgrec.models.towers import TowersScorer
+from kgrec.models.towers_config import TowersConfig
+from kgrec.tuning import (
+    SHIPPED_SPACES,
+    Budget,
+    Trial,
+    TunedModel,
+    load_record,
+    load_spaces,
+    save_record,
+    tune_all,
+)
+
+
+def tuned_settings(
+    config: RunConfig,
+    wanted: Collection[str],
+    split: Split,
+    workspace: Workspace,
+    progress: Progress,
+) -> Mapping[str, TunedModel]:
+    """Return each baseline's settings, found on validation with the same budget for each.
+
+    They come from the configured record, else from a search whose journal lies in the run's
+    folder, so that a stopped search goes on.
+    """
+    if config.tuning.file is not None:
+        record = load_record(config.tuning.file)
+    else:
+        shipped = load_spaces(SHIPPED_SPACES)
+        spaces = {name: space for name, space in shipped.items() if name in wanted}
+        total = len(spaces) * config.tuning.trials
+        done = 0
+
+        def tell(entry: str, trial: Trial) -> None:
+            nonlocal done
+            done += 1
+            progress(f"tuning {entry}, trial {trial.number + 1}", done / total)
+
+        record = tune_all(
+            split,
+            spaces,
+            Budget(max_trials=config.tuning.trials, max_cpu_s=config.tuning.cpu_s),
+            seed=config.seed,
+            journal_folder=workspace.tuning,
+            progress=tell,
+        )
+        save_record(record, workspace.tuning / "record.json")
+    return record.models
+
+
+def tuned_towers(
+    config: RunConfig, split: Split, encoder: str | None, progress: Progress
+) -> tuple[TowersConfig, tuple[CurvePoint, ...]]:
+    """Return the towers' settings with the steps that were best on validation, and their curve.
+
+    Where the run's configuration states the steps, nothing is trained and the curve is empty.
+    """
+    towers = config.towers.model_copy(update={"text_model": encoder})
+    if "steps" in config.towers.model_fields_set:
+        return towers, ()
+    train = TrainingData(
+        split.visible_dataset("train"), split.interactions("train"), split.graph(), config.seed
+    )
+    progress("towers: early stopping on validation", 0.0)
+    fitted = TowersScorer(towers).fit(train, validation=split.validation()[split.primary_slice])
+    return fitted.refit_config(), fitted.curve

@@ -1,0 +1,76 @@
+"""Fitted candidate sources, kept by what they were fitted on, so that variants share them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from kgrec.models.scorer import Scorer, TrainingData
+
+SourceMaker = Callable[[], Scorer]
+
+
+class SourcePool:
+    """Makes and fits sources, each once for the same events and graph.
+
+    A pipeline without the towers, or with another graph, needs most sources of the full one again,
+    on the same windows.
+
+    Args:
+        makers: Name -> function that returns a new, unfitted source.
+        progress: Called with a source's name before it is fitted.
+    """
+
+    def __init__(
+        self,
+        makers: Mapping[str, SourceMaker],
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self._makers = dict(makers)
+        self._fitted: dict[tuple[str, str], Scorer] = {}
+        self._progress = progress or (lambda name: None)
+
+    def sources(self, without: Collection[str] = ()) -> dict[str, PooledSource]:
+        """Return all sources but ``without``, to be fitted through the pool."""
+        return {name: PooledSource(self, name) for name in self._makers if name not in without}
+
+    def fitted(self, name: str, train: TrainingData) -> Scorer:
+        """Return a source fitted on ``train``, the same one for the same events and graph."""
+        source = self._makers[name]()
+        key = (name, _fingerprint(train, source.reads_graph))
+        if key not in self._fitted:
+            self._progress(name)
+            self._fitted[key] = source.fit(train)
+        return self._fitted[key]
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Return what the unfitted source says of itself."""
+        return self._makers[name]().describe()
+
+
+class PooledSource:
+    """One source of a pool: fitting it returns the pool's fitted scorer."""
+
+    def __init__(self, pool: SourcePool, name: str) -> None:
+        self._pool, self._name = pool, name
+
+    def fit(self, train: TrainingData) -> Scorer:
+        """Return the scorer fitted on ``train``."""
+        return self._pool.fitted(self._name, train)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and settings."""
+        return self._pool.describe(self._name)
+
+
+def _fingerprint(train: TrainingData, with_graph: bool) -> str:
+    """Return a digest of the events, the seed and, where it is read, the graph."""
+    digest = hashlib.sha256(str(train.seed).encode())
+    events, graph = train.interactions, train.graph
+    for array in (events.user_idx, events.item_idx, events.timestamp, events.positive):
+        digest.update(array.tobytes())
+    if with_graph:
+        for array in (graph.head, graph.relation, graph.tail):
+            digest.update(array.tobytes())
+    return digest.hexdigest()

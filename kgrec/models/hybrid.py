@@ -1,0 +1,64 @@
+"""The two towers together: item vectors, user vectors and the loss of one training step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder
+from kgrec.models.item_tower import ItemFeatures, ItemTower
+from kgrec.models.losses import softmax_loss
+from kgrec.models.sampling import TrainingStep
+from kgrec.models.towers_config import TowersConfig
+from kgrec.models.user_tower import Profiles, UserTower
+
+
+class TwoTowers(nn.Module):
+    """score(u, i) = cos(user_u, item_i) / temperature + bias_i."""
+
+    def __init__(
+        self,
+        config: TowersConfig,
+        features: ItemFeatures,
+        profiles: Profiles,
+        knowledge: KnowledgeEncoder | None,
+        interactions: InteractionEncoder | None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.items = ItemTower(config, features, knowledge, interactions)
+        self.users = UserTower(config, profiles)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.items.ids.device
+
+    def loss(self, step: TrainingStep) -> Tensor:
+        """Return the softmax loss of a step; what a user has seen is masked.
+
+        It runs over all items, or over the step's candidates with the logQ correction.
+        """
+        vectors, bias = self.items(step.hidden, step.triples_kept, step.interactions_kept)
+        users = self.users(step.inputs, vectors)
+        if len(step.candidates):
+            vectors, bias = vectors[step.candidates], bias[step.candidates] - step.log_q
+        logits = users @ (vectors / self.config.temperature).T + bias
+        logits = logits.index_put(
+            (step.seen_rows, step.seen_columns), torch.tensor(-1e9, device=logits.device)
+        )
+        return softmax_loss(logits, step.rows, step.columns, step.weights)
+
+    @torch.no_grad()
+    def all_items(self) -> tuple[Tensor, Tensor]:
+        """Return vectors (num_items, dim) and bias (num_items,) over the whole graph."""
+        tower = self.items
+        device = self.device
+        triples = tower.knowledge.graph.num_edges if tower.knowledge is not None else 0
+        positives = len(tower.interactions.user_idx) if tower.interactions is not None else 0
+        vectors, bias = tower(
+            torch.zeros(len(tower.ids), dtype=torch.bool, device=device),
+            torch.ones(triples, device=device),
+            torch.ones(positives, device=device),
+        )
+        return vectors, bias

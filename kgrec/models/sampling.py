@@ -1,0 +1,192 @@
+"""Training steps that look like serving: histories cut in two, the later likes as targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import BoolArray, IntArray, Interactions
+from kgrec.models.losses import log_inclusion
+from kgrec.models.propagation import dropped
+from kgrec.models.towers_config import TowersConfig
+from kgrec.models.user_tower import UserInputs
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One step's users, what they are asked for, and what is hidden in it.
+
+    Attributes:
+        inputs: B users with the part of their history that comes before the targets.
+        candidates: Shape (C,), int64, ascending: the items of the sampled softmax; shape (0,)
+            where the softmax is over all items.
+        log_q: Shape (C,), float32: log of the probability that each is a candidate.
+        seen_rows, seen_columns: Shape (n,), int64: events in the inputs that are candidates;
+            masked in the softmax. A column is a place in ``candidates``, or an item_idx.
+        rows, columns: Shape (num_targets,), int64: user row and column of each target.
+        weights: Shape (num_targets,), float32: n_u^-0.5, with n_u the targets of the user.
+        interactions_kept: Shape (num_positives,), float32: 0 for the targets' own edges, for what
+            comes after them, and for edges dropped at random.
+        triples_kept: Shape (num_edges,), float32.
+        hidden: Shape (num_items,), bool: items to be treated as cold.
+        seed: For dropout inside the towers.
+    """
+
+    inputs: UserInputs
+    candidates: Tensor
+    log_q: Tensor
+    seen_rows: Tensor
+    seen_columns: Tensor
+    rows: Tensor
+    columns: Tensor
+    weights: Tensor
+    interactions_kept: Tensor
+    triples_kept: Tensor
+    hidden: Tensor
+    seed: int
+
+    def to(self, device: torch.device, **_: object) -> TrainingStep:
+        """Return the step on ``device``."""
+        moved = {
+            item.name: getattr(self, item.name).to(device)
+            for item in fields(self)
+            if item.name != "seed"
+        }
+        return replace(self, **moved)
+
+
+class StepSampler:
+    """Draws training steps; step n is the same whenever it is asked for, so that runs resume."""
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        num_items: int,
+        num_edges: int,
+        config: TowersConfig,
+        seed: int,
+    ) -> None:
+        self.interactions = interactions
+        self.num_items = num_items
+        self.num_edges = num_edges
+        self.config = config
+        self.seed = seed
+        self.positive_place = np.cumsum(interactions.positive) - 1  # event -> number of positive
+        likes = np.bincount(interactions.user_idx[interactions.positive])
+        self.users = np.flatnonzero(likes >= 2)
+        positives = interactions.item_idx[interactions.positive]
+        self.share = np.bincount(positives, minlength=num_items) / max(len(positives), 1)
+
+    def step(self, number: int) -> TrainingStep:
+        """Return training step ``number``."""
+        generator = np.random.default_rng([self.seed, number])
+        size = min(self.config.users_per_step, len(self.users))
+        users = np.sort(generator.choice(self.users, size=size, replace=False))
+        events = _events_of(self.interactions, users)
+        target, known = self._cut(events, generator)
+        kept = dropped(int(self.interactions.positive.sum()), self.config.edge_dropout, generator)
+        hidden_edges = events.number[~known & events.positive]
+        kept[torch.from_numpy(self.positive_place[hidden_edges])] = 0.0
+        rows = events.row[target]
+        candidates, log_q = self._candidates(events.item_idx[target], generator)
+        columns = _columns(events.item_idx[target], candidates)
+        seen_columns = _columns(events.item_idx[known], candidates)
+        seen = seen_columns >= 0
+        counts = np.bincount(rows, minlength=size)
+        return TrainingStep(
+            inputs=UserInputs.of(
+                _histories(self.interactions, users, events, known),
+                self.num_items,
+                self.config,
+                differentiable=True,
+            ),
+            candidates=torch.from_numpy(candidates),
+            log_q=log_q,
+            seen_rows=torch.from_numpy(events.row[known][seen]),
+            seen_columns=torch.from_numpy(seen_columns[seen]),
+            rows=torch.from_numpy(rows),
+            columns=torch.from_numpy(columns),
+            weights=torch.from_numpy((counts[rows] ** -0.5).astype(np.float32)),
+            interactions_kept=kept,
+            triples_kept=dropped(self.num_edges, self.config.edge_dropout, generator),
+            hidden=torch.from_numpy(generator.random(self.num_items) < self.config.hidden_items),
+            seed=int(generator.integers(2**31)),
+        )
+
+    def _candidates(
+        self, targets: IntArray, generator: np.random.Generator
+    ) -> tuple[IntArray, Tensor]:
+        if self.num_items <= self.config.max_softmax_items:
+            return np.empty(0, dtype=np.int64), torch.empty(0)
+        draws = min(self.config.sampled_items, self.num_items)
+        uniform = generator.choice(self.num_items, size=draws, replace=False)
+        candidates = np.union1d(uniform, targets)
+        in_batch = torch.from_numpy((len(targets) * self.share[candidates]).astype(np.float32))
+        return candidates, log_inclusion(draws / self.num_items, in_batch)
+
+    def _cut(self, events: _Events, generator: np.random.Generator) -> tuple[BoolArray, BoolArray]:
+        """Return which events are targets and which are known, disjoint; the rest is left out."""
+        size = len(events.length)
+        last_like = np.zeros(size, dtype=np.int64)
+        np.maximum.at(last_like, events.row[events.positive], events.place[events.positive])
+        cut = np.floor(generator.random(size) * (last_like + 1)).astype(np.int64)
+        known = events.place < cut[events.row]
+        at_random = generator.random(size) < self.config.random_cut_share
+        share = generator.uniform(0.1, 0.5, size)
+        drawn = generator.random(len(events.row)) >= share[events.row]
+        asked = np.bincount(events.row[~drawn & events.positive], minlength=size) > 0
+        known = np.where((at_random & asked)[events.row], drawn, known)
+        return ~known & events.positive, known
+
+
+def _columns(items: IntArray, candidates: IntArray) -> IntArray:
+    """Return the place of each item among the candidates (all items where empty), else -1."""
+    if not len(candidates):
+        return items
+    place = np.minimum(np.searchsorted(candidates, items), len(candidates) - 1)
+    return np.where(candidates[place] == items, place, -1)
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Events of chosen users: row in the batch, place in the user's history, number in train."""
+
+    row: IntArray
+    place: IntArray
+    number: IntArray
+    item_idx: IntArray
+    positive: BoolArray
+    length: IntArray
+
+
+def _events_of(interactions: Interactions, users: IntArray) -> _Events:
+    start = np.searchsorted(interactions.user_idx, users, side="left")
+    stop = np.searchsorted(interactions.user_idx, users, side="right")
+    length = stop - start
+    row = np.repeat(np.arange(len(users)), length)
+    first = np.concatenate([[0], np.cumsum(length)[:-1]])
+    place = np.arange(len(row)) - first[row]
+    number = start[row] + place
+    return _Events(
+        row, place, number, interactions.item_idx[number], interactions.positive[number], length
+    )
+
+
+def _histories(
+    interactions: Interactions, users: IntArray, events: _Events, known: BoolArray
+) -> HistoryBatch:
+    lengths = np.bincount(events.row[known], minlength=len(users))
+    part = interactions.take(events.number[known])
+    return HistoryBatch(
+        user_idx=users,
+        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        item_idx=part.item_idx,
+        value=part.value,
+        timestamp=part.timestamp,
+        positive=part.positive,
+        now=np.zeros(len(users), dtype=np.int64),
+    )

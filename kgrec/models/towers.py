@@ -1,0 +1,338 @@
+"""TowersScorer: the hybrid two-tower model behind the Scorer contract.
+
+After ``fit`` or ``load`` it holds item vectors and the user tower; the graph and the texts are no
+longer needed. How it is trained stands in training.py, what the towers are in hybrid.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.task import EvaluationTask
+from kgrec.errors import ArtifactError, ConfigError, NotFittedError
+from kgrec.models.fit_result import CurvePoint, Progress
+from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.tower_inputs import Assembly, assemble
+from kgrec.models.towers_config import TowersConfig
+from kgrec.models.user_tower import Profiles, UserInputs, UserTower
+
+CONFIG_FILE = "config.json"
+ARRAYS_FILE = "arrays.safetensors"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What scores need: item vectors with bias, the user tower, its profile table; and weights.
+
+    Attributes:
+        items: Shape (num_items, embedding_dim + 1), float32, the last column the item's bias.
+        weights: All weights of both towers, for a warm start.
+        item_ids, entity_ids: What the rows of ``items.ids`` and of the entity vectors stand for.
+    """
+
+    items: Tensor
+    users: UserTower
+    profiles: Profiles
+    weights: Mapping[str, Tensor]
+    item_ids: tuple[str, ...]
+    entity_ids: tuple[str, ...]
+    best_steps: int
+    curve: tuple[CurvePoint, ...]
+
+
+class TowersScorer(Scorer):
+    """Graph, text and behaviour in two towers: score = user vector . item vector.
+
+    Args:
+        config: Settings; None for the defaults (text off).
+        checkpoint_dir: Folder in which a killed ``fit`` finds its last look again; None: none.
+        progress: Told of each look while fitting.
+    """
+
+    name: ClassVar[str] = "towers"
+
+    def __init__(
+        self,
+        config: TowersConfig | None = None,
+        *,
+        checkpoint_dir: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.config = config or TowersConfig()
+        self.checkpoint_dir = checkpoint_dir
+        self.progress = progress
+        self._fitted: _Fitted | None = None
+
+    def fit(
+        self,
+        train: TrainingData,
+        validation: EvaluationTask | None = None,
+        warm_start: TowersScorer | None = None,
+    ) -> Self:
+        """Train on ``train`` and return self.
+
+        Args:
+            train: What may be learned from.
+            validation: Chooses the number of steps by NDCG@20, recorded as ``best_steps``; None
+                trains for ``config.steps`` (or ``config.warm_start_steps``) exactly.
+            warm_start: Fitted towers whose weights training starts from; items and entities are
+                matched by id, new ones start fresh.
+
+        Raises:
+            ConfigError: No user has two likes, or the text encoder cannot be read.
+        """
+        from kgrec.models.training import fit_towers  # Lightning: seconds that serving saves
+
+        assembly = assemble(train, self.config)
+        if not len(assembly.sampler.users):
+            raise ConfigError(
+                "Expected at least one user with two positive train interactions, got none; the "
+                "towers learn from histories cut in two"
+            )
+        steps = self.config.steps
+        if warm_start is not None:
+            steps = self.config.warm_start_steps
+            _take_weights(assembly, train, warm_start._state)
+        result = fit_towers(
+            assembly.model,
+            assembly.sampler,
+            validation,
+            steps,
+            self._checkpoint(train, warm_start),
+            self.progress,
+        )
+        vectors, bias = assembly.model.all_items()
+        self._fitted = _Fitted(
+            items=torch.cat([vectors, bias.unsqueeze(1)], dim=1),
+            users=assembly.model.users,
+            profiles=assembly.profiles,
+            weights={
+                name: value.detach().clone() for name, value in assembly.model.state_dict().items()
+            },
+            item_ids=tuple(str(item) for item in train.dataset.items.ids),
+            entity_ids=tuple(str(entity) for entity in assembly.entity_ids),
+            best_steps=result.best_step,
+            curve=result.curve,
+        )
+        return self
+
+    @property
+    def best_steps(self) -> int:
+        """Steps after which the weights were taken: the best on validation, else the last."""
+        return self._state.best_steps
+
+    @property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """The looks during training, in order."""
+        return self._state.curve
+
+    def refit_config(self) -> TowersConfig:
+        """Return the settings of a refit without validation: exactly ``best_steps`` steps."""
+        return self.config.model_copy(update={"steps": self.best_steps})
+
+    def item_vectors(self) -> FloatArray:
+        """Return all item vectors, shape (num_items, embedding_dim + 1), float32.
+
+        Their inner product with ``user_vectors`` is the score exactly: the last dimension carries
+        the item's bias.
+        """
+        vectors: FloatArray = self._state.items.numpy()
+        return vectors
+
+    @torch.no_grad()
+    def user_vectors(self, histories: HistoryBatch) -> FloatArray:
+        """Return user vectors, shape (B, embedding_dim + 1), float32; the last dimension is 1."""
+        state = self._state
+        num_items = len(state.items)
+        inputs = UserInputs.of(histories, num_items, self.config)
+        users = state.users(inputs, state.items[:, :-1]) / self.config.temperature
+        return np.asarray(torch.cat([users, torch.ones(len(users), 1)], dim=1).numpy())
+
+    def scores(self, histories: HistoryBatch) -> FloatArray:
+        """Return the score of every item, shape (B, num_items), float32, nothing masked."""
+        return np.asarray(self.user_vectors(histories) @ self.item_vectors().T, dtype=np.float32)
+
+    def score_pairs(
+        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+    ) -> FloatArray:
+        """Return the scores of chosen items, as Scorer says, without a row over all items."""
+        rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
+        users, items = self.user_vectors(histories), self.item_vectors()
+        return np.asarray(np.einsum("pd,pd->p", users[rows], items[item_idx]), dtype=np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, settings, whether text is on, and the steps trained."""
+        described = super().describe()
+        described["text"] = "off" if self.config.text_model is None else "on"
+        if self._fitted is not None:
+            described["best_steps"] = self._fitted.best_steps
+        return described
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and arrays.safetensors into ``folder`` (made if absent)."""
+        state = self._state
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {f"weights.{name}": value for name, value in state.weights.items()}
+        arrays["items"] = state.items
+        for name in ("text", "numeric", "codes"):
+            arrays[f"profiles.{name}"] = getattr(state.profiles, name)
+        save_file(
+            {name: value.contiguous() for name, value in arrays.items()}, folder / ARRAYS_FILE
+        )
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "config": self.config.model_dump(mode="json"),
+            "best_steps": state.best_steps,
+            "curve": [asdict(point) for point in state.curve],
+            "vocabulary": {
+                name: list(values) for name, values in state.profiles.vocabulary.items()
+            },
+            "item_ids": state.item_ids,
+            "entity_ids": state.entity_ids,
+        }
+        text = json.dumps(content, indent=1)
+        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the towers written by ``save``, with exactly the same scores.
+
+        Raises:
+            ArtifactError: The folder is not one of this model, is damaged, or is of another
+                schema version.
+        """
+        content = _read_config(folder, cls.name)
+        try:
+            config = TowersConfig.model_validate(content["config"])
+            scorer = cls(config)
+            scorer._fitted = _restore(config, content, load_file(folder / ARRAYS_FILE))
+        except (ValidationError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"Expected the settings of '{cls.name}' in {folder / CONFIG_FILE}; {error}"
+            ) from error
+        except Exception as error:  # safetensors raises its own types, none of them public
+            raise ArtifactError(
+                f"Expected the arrays of '{cls.name}' in {folder / ARRAYS_FILE} (got {error}); the "
+                "folder is damaged: train again or restore a copy"
+            ) from error
+        return scorer
+
+    @property
+    def _state(self) -> _Fitted:
+        if self._fitted is None:
+            raise NotFittedError(
+                f"Expected '{self.name}' to be fitted before it is asked; call fit or load"
+            )
+        return self._fitted
+
+    def _checkpoint(self, train: TrainingData, warm_start: TowersScorer | None) -> Path | None:
+        """Return the checkpoint of exactly this run: another run has another name."""
+        if self.checkpoint_dir is None:
+            return None
+        started = None if warm_start is None else warm_start.item_vectors()
+        name = _fingerprint(
+            self.config,
+            train.seed,
+            train.interactions.user_idx,
+            train.interactions.item_idx,
+            train.interactions.positive,
+            train.graph.head,
+            train.graph.relation,
+            train.graph.tail,
+            started,
+        )
+        return self.checkpoint_dir / f"towers-{name}.ckpt"
+
+
+def _take_weights(assembly: Assembly, train: TrainingData, earlier: _Fitted) -> None:
+    """Copy weights of an earlier model, rows of items and entities matched by id."""
+    weights = assembly.model.state_dict()
+    rows_of: dict[str, tuple[npt.NDArray[np.object_] | tuple[str, ...], tuple[str, ...]]] = {
+        "items.ids": (train.dataset.items.ids, earlier.item_ids),
+        "items.id_bias": (train.dataset.items.ids, earlier.item_ids),
+        "items.knowledge.entities": (assembly.entity_ids, earlier.entity_ids),
+    }
+    for name, old in earlier.weights.items():
+        if name in rows_of and name in weights:
+            new_ids, old_ids = rows_of[name]
+            place = {identity: row for row, identity in enumerate(old_ids)}
+            source = np.array(
+                [place.get(str(identity), -1) for identity in new_ids], dtype=np.int64
+            )
+            found = torch.from_numpy(np.flatnonzero(source >= 0))
+            weights[name][found] = old[torch.from_numpy(source)[found]]
+        elif name in weights and weights[name].shape == old.shape:
+            weights[name].copy_(old)
+
+
+def _fingerprint(*parts: object) -> str:
+    """Return a short digest of settings and arrays, the name of the run's checkpoint."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return digest.hexdigest()[:24]
+
+
+def _read_config(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"Expected saved towers in {folder} (got {error}); name a folder written by save"
+        ) from error
+    if not isinstance(content, dict) or content.get("name") != name:
+        raise ArtifactError(f"Expected a saved '{name}' in {path}, got another model")
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"Expected schema version {SCHEMA_VERSION}, got {content.get('schema_version')} in "
+            f"{path}; train again with this version of kgrec"
+        )
+    return content
+
+
+def _restore(
+    config: TowersConfig, content: Mapping[str, Any], arrays: Mapping[str, Tensor]
+) -> _Fitted:
+    profiles = Profiles(
+        text=arrays["profiles.text"],
+        numeric=arrays["profiles.numeric"],
+        codes=arrays["profiles.codes"],
+        vocabulary=content["vocabulary"],
+    )
+    weights = {
+        name.removeprefix("weights."): value
+        for name, value in arrays.items()
+        if name.startswith("weights.")
+    }
+    users = UserTower(config, profiles)
+    prefix = "users."
+    users.load_state_dict(
+        {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    )
+    return _Fitted(
+        items=arrays["items"],
+        users=users.eval(),
+        profiles=profiles,
+        weights=weights,
+        item_ids=tuple(content["item_ids"]),
+        entity_ids=tuple(content["entity_ids"]),
+        best_steps=int(content["best_steps"]),
+        curve=tuple(CurvePoint(**point) for point in content["curve"]),
+    )

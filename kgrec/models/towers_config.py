@@ -1,0 +1,74 @@
+"""Settings of the two towers and of their training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TowersConfig(BaseModel):
+    """Settings of TowersScorer; each field says what it means and its unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embedding_dim: int = Field(64, ge=2)
+    """Dimensions of item and user vectors, the one that carries the item bias not counted."""
+    temperature: float = Field(0.2, gt=0)
+    """Cosine similarities are divided by this before the softmax."""
+
+    text_model: str | None = None
+    """Folder or hub name of a BERT encoder for item texts and profiles; null: text is off."""
+    text_max_tokens: int = Field(128, ge=4)
+    """Word pieces of a text that the encoder reads."""
+
+    graph_layers: int = Field(2, ge=0)
+    """Layers of propagation over the knowledge graph; 0 turns it off."""
+    min_entity_degree: int = Field(2, ge=1)
+    """Entities with fewer triples, items apart, are left out of propagation."""
+    use_interaction_graph: bool = True
+    """Whether items also hear from items that the same train users liked."""
+
+    sequence: Literal["attention", "gru", "off"] = "attention"
+    """How the recent events are read: attention from the last one, a GRU, or not at all."""
+    max_sequence: int = Field(20, ge=1)
+    """Most recent events that the sequence part reads."""
+    decay_positions: tuple[float, ...] = (3.0, 15.0)
+    """Decayed means of the history, in events: weight exp(-events since / this)."""
+    decay_seconds: tuple[float, ...] = (3600.0, 2592000.0)
+    """Decayed means of the history, in seconds before the last event."""
+    use_profile: bool = True
+    """Whether profile text, attributes and numbers of known users are read."""
+
+    warm_start_steps: int = Field(60, ge=1)
+    """Training steps at most where training starts from the weights of an earlier model."""
+    steps: int = Field(300, ge=1)
+    """Training steps at most."""
+    users_per_step: int = Field(600, ge=1)
+    """Users in one training step."""
+    learning_rate: float = Field(5e-3, gt=0)
+    """Learning rate of Adam."""
+    l2: float = Field(1e-4, ge=0)
+    """Weight of the squared norm of the embeddings used, per step, as Adam's L2."""
+    edge_dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of graph messages left out at random in each step."""
+    hidden_items: float = Field(0.2, ge=0, lt=1)
+    """Share of items treated as cold in each step: no id, no interactions."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout on the inputs of the user tower."""
+    random_cut_share: float = Field(0.3, ge=0, le=1)
+    """Share of users whose targets are a random part of their history, not its end."""
+    max_softmax_items: int = Field(30000, ge=1)
+    """Catalogues up to this size get the exact softmax, larger ones the sampled one."""
+    sampled_items: int = Field(4096, ge=1)
+    """Uniform negatives a step of the sampled softmax, beside the in-batch ones."""
+    average_decay: float = Field(0.95, ge=0, lt=1)
+    """Decay, a step, of the running mean of the weights that is used in place of the last ones."""
+    eval_every_steps: int = Field(20, ge=1)
+    """Steps between two looks at validation, and between two checkpoints."""
+    patience: int = Field(4, ge=1)
+    """Looks at validation without a new best before training stops."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training runs; auto takes a CUDA device where there is one."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of torch while fitting; 0 leaves the present setting."""

@@ -1,0 +1,336 @@
+"""What features are computed from: counts, times, text, graph slots and groups of train time.
+
+Fitted on the very events that the sources were fitted on, so that no feature knows a label.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+
+from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.errors import ArtifactError
+from kgrec.models.scorer import TrainingData
+from kgrec.ranking.kernels import largest_entries
+from kgrec.retrieval.content_ridge import content_matrix, ridge_prediction
+from kgrec.retrieval.content_vectors import centred, hashed_text_vectors, idf_of
+
+Arrays = dict[str, npt.NDArray[Any]]
+_META, _ARRAYS = "feature_state.json", "feature_state.safetensors"
+
+
+class FeatureConfig(BaseModel):
+    """Which features are computed, and their constants."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    use_graph: bool = True
+    """Features from the knowledge graph."""
+    use_text: bool = True
+    """Features from text vectors."""
+    use_attributes: bool = True
+    """Features from user attributes."""
+    use_cold_flag: bool = True
+    """The flag of an item without train events."""
+    max_relations: int = Field(8, ge=1)
+    """Relations with features of their own, the most frequent; the others share one group."""
+    max_groups: int = Field(32, ge=2)
+    """Values of a user attribute that count, the most frequent; numeric ones are cut in fifths."""
+    smoothing: float = Field(20.0, gt=0.0)
+    """Events that pull a rate towards its average."""
+    half_life: float = Field(10.0, gt=0.0)
+    """Events after which the weight of an older event has halved, in recent profiles."""
+    recent_days: tuple[float, ...] = (30.0, 365.0)
+    """Windows of recent popularity, in days before the request."""
+    row_length: int = Field(200, ge=1)
+    """Kept entries of each row of the item-item matrices."""
+    text_history: int = Field(200, ge=1)
+    """Last events of a history whose texts are compared."""
+
+
+@dataclass(frozen=True)
+class FeatureState:
+    """Arrays of train time; I items, U users, S graph slots, one for each (relation, entity).
+
+    Attributes:
+        config: The configuration that it was fitted with.
+        relations: Names of the R relation groups.
+        numeric_names, group_names: Names of numeric item features and of user attributes.
+        arrays: Name -> array, as ``fit_feature_state`` lists them.
+    """
+
+    config: FeatureConfig
+    relations: tuple[str, ...]
+    numeric_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    arrays: Arrays
+
+    @property
+    def num_items(self) -> int:
+        """Number of items of the catalogue."""
+        return len(self.arrays["events"])
+
+    @property
+    def cold(self) -> npt.NDArray[np.bool_]:
+        """Shape (num_items,), bool: items without train events."""
+        return np.asarray(self.arrays["events"] == 0)
+
+    def save(self, folder: Path) -> None:
+        """Write the state into ``folder``: JSON and safetensors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        save_file(arrays, folder / _ARRAYS)
+        meta = {
+            "config": self.config.model_dump(mode="json"),
+            "relations": self.relations,
+            "numeric_names": self.numeric_names,
+            "group_names": self.group_names,
+        }
+        (folder / _META).write_text(json.dumps(meta, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> FeatureState:
+        """Return the state written by ``save``."""
+        for name in (_META, _ARRAYS):
+            if not (folder / name).is_file():
+                raise ArtifactError(
+                    f"Expected the file {folder / name} of a ranker's features, found none; "
+                    "train and save the pipeline again"
+                )
+        meta = json.loads((folder / _META).read_text())
+        return cls(
+            FeatureConfig.model_validate(meta["config"]),
+            tuple(meta["relations"]),
+            tuple(meta["numeric_names"]),
+            tuple(meta["group_names"]),
+            dict(load_file(folder / _ARRAYS)),
+        )
+
+
+def fit_feature_state(
+    train: TrainingData, config: FeatureConfig, text_vectors: FloatArray | None = None
+) -> FeatureState:
+    """Return the state of one moment of training.
+
+    Args:
+        train: The events that the sources were fitted on too.
+        config: Which features, and their constants.
+        text_vectors: Shape (num_items, dim), raw vectors of an encoder; None for hashed words.
+    """
+    arrays: Arrays = {}
+    _count_events(train, config, arrays)
+    _index_times(train, arrays)
+    _count_rows(train, config, arrays)
+    if text_vectors is None and config.use_text:
+        text_vectors = hashed_text_vectors(train.dataset.items, seed=train.seed)
+    if config.use_text and text_vectors is not None:
+        arrays["text"] = centred(text_vectors)
+    _predict_popularity(train, config, text_vectors, arrays)
+    relations = _index_slots(train, config, arrays) if config.use_graph else ()
+    numeric = _scale_numeric(train, arrays)
+    groups = _count_groups(train, config, arrays) if config.use_attributes else ()
+    return FeatureState(config, relations, numeric, groups, arrays)
+
+
+def _count_events(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> None:
+    events = train.interactions
+    item, size = events.item_idx, train.num_items
+    count = np.bincount(item, minlength=size).astype(np.float32)
+    likes = np.bincount(item, weights=events.positive, minlength=size).astype(np.float32)
+    mean_like = float(events.positive.mean()) if len(events) else 0.0
+    known = np.isfinite(events.value)
+    mean_value = float(events.value[known].mean()) if known.any() else 0.0
+    total = np.bincount(item[known], weights=events.value[known] - mean_value, minlength=size)
+    rated = np.bincount(item[known], minlength=size)
+    arrays["events"] = count
+    arrays["likes"] = likes
+    arrays["like_rate"] = (
+        (likes + config.smoothing * mean_like) / (count + config.smoothing)
+    ).astype(np.float32)
+    arrays["value_bias"] = (total / (rated + config.smoothing)).astype(np.float32)
+    arrays["means"] = np.array([mean_like, mean_value], dtype=np.float32)
+
+
+def _index_times(train: TrainingData, arrays: Arrays) -> None:
+    events = train.interactions
+    order = np.lexsort((events.timestamp, events.item_idx))
+    arrays["times"] = events.timestamp[order]
+    bounds = np.arange(train.num_items + 1)
+    arrays["times_indptr"] = np.searchsorted(events.item_idx[order], bounds).astype(np.int64)
+
+
+def _count_rows(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> None:
+    """Keep the strongest directed transitions and co-occurrences of each item."""
+    events, size = train.interactions, train.num_items
+    inverse = 1.0 / np.sqrt(np.maximum(arrays["events"].astype(np.float64), 1.0))
+    steps = sparse.csr_matrix((size, size), dtype=np.float64)
+    for gap in (1, 2, 3):
+        same = events.user_idx[gap:] == events.user_idx[:-gap]
+        start, stop = events.item_idx[:-gap][same], events.item_idx[gap:][same]
+        weight = events.positive[gap:][same] / gap
+        steps = steps + sparse.csr_matrix((weight, (start, stop)), shape=(size, size))
+    steps = sparse.diags(inverse) @ steps @ sparse.diags(inverse)
+    _store_rows("steps", steps, config.row_length, arrays)
+    likes = events.positives().matrix(train.num_users, size).astype(np.float64)
+    length = np.maximum(np.asarray(likes.sum(axis=1)).ravel(), 1.0)
+    scaled = sparse.diags(length**-0.25) @ likes
+    together = sparse.csr_matrix(scaled.T @ scaled)
+    together.setdiag(0)
+    diagonal = 1.0 / np.sqrt(np.maximum(np.asarray(scaled.power(2).sum(axis=0)).ravel(), 1e-9))
+    shrunk = sparse.diags(diagonal) @ together @ sparse.diags(diagonal)
+    _store_rows("together", shrunk, config.row_length, arrays)
+
+
+def _store_rows(
+    name: str,
+    matrix: sparse.csr_matrix,
+    length: int,
+    arrays: Arrays,
+) -> None:
+    kept = largest_per_row(sparse.csr_matrix(matrix), length)
+    arrays[f"{name}_indptr"] = kept.indptr.astype(np.int64)
+    arrays[f"{name}_items"] = kept.indices.astype(np.int64)
+    arrays[f"{name}_values"] = kept.data.astype(np.float32)
+
+
+def largest_per_row(matrix: sparse.csr_matrix, length: int) -> sparse.csr_matrix:
+    """Return the matrix with only the ``length`` largest entries of each row (ties by column)."""
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    kept = largest_entries(matrix.indptr, matrix.data, length)
+    counts = np.add.reduceat(np.append(kept, False), matrix.indptr[:-1], dtype=np.int64)
+    counts[np.diff(matrix.indptr) == 0] = 0
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    entries = (matrix.data[kept], matrix.indices[kept], indptr)
+    return sparse.csr_matrix(entries, shape=matrix.shape)
+
+
+def _predict_popularity(
+    train: TrainingData,
+    config: FeatureConfig,
+    text_vectors: FloatArray | None,
+    arrays: Arrays,
+) -> None:
+    """Regress log popularity on content: all that a cold item's popularity can be guessed from."""
+    graph = train.graph if config.use_graph else train.graph.ablated("off", 0)
+    text = text_vectors if config.use_text else np.zeros((train.num_items, 1), dtype=np.float32)
+    content = content_matrix(
+        TrainingData(train.dataset, train.interactions, graph, train.seed), text
+    )
+    count = arrays["events"].astype(np.float64)
+    target = np.stack([np.log1p(arrays["likes"]), arrays["like_rate"]], axis=1)
+    mean = target[count > 0].mean(axis=0) if (count > 0).any() else target.mean(axis=0)
+    weight = (count > 0).astype(np.float32)
+    arrays["content"] = ridge_prediction(content, target - mean, weight, 20.0)
+
+
+def _index_slots(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> tuple[str, ...]:
+    """List the (relation, entity) slots of each item; relations of one name are one."""
+    graph = train.graph
+    names = sorted(set(graph.relations))
+    per_name = []
+    for name in names:
+        total = sparse.csr_matrix((train.num_items, graph.num_entities), dtype=np.float32)
+        for relation in np.flatnonzero(np.array(graph.relations) == name):
+            total = total + graph.item_entity_matrix(int(relation))
+        per_name.append(total.tocsr())
+    order = sorted(range(len(names)), key=lambda index: (-per_name[index].nnz, names[index]))
+    order = [index for index in order if per_name[index].nnz]
+    groups = [names[index] for index in order[: config.max_relations]]
+    if len(order) > config.max_relations:
+        groups.append("other")
+    blocks, idf, group_of = [], [], []
+    for place, index in enumerate(order):
+        block_idf = idf_of(per_name[index])
+        shared = np.flatnonzero(block_idf > 0)
+        blocks.append(per_name[index][:, shared])
+        idf.append(block_idf[shared])
+        group_of.append(np.full(len(shared), min(place, config.max_relations)))
+    stacked = sparse.hstack(blocks).tocsr() if blocks else sparse.csr_matrix((train.num_items, 0))
+    arrays["slot_indptr"] = stacked.indptr.astype(np.int64)
+    arrays["slots"] = stacked.indices.astype(np.int64)
+    arrays["slot_idf"] = np.concatenate([*idf, np.empty(0)]).astype(np.float32)
+    arrays["slot_relation"] = np.concatenate([*group_of, np.empty(0)]).astype(np.int64)
+    return tuple(groups)
+
+
+def _scale_numeric(train: TrainingData, arrays: Arrays) -> tuple[str, ...]:
+    """Standardise numeric item features; log popularity is one of them."""
+    columns, names = [], []
+    log_popularity = np.log1p(arrays["events"].astype(np.float32))
+    for name, values in [*train.dataset.items.numeric.items(), ("log_popularity", log_popularity)]:
+        known = np.isfinite(values)
+        if known.any() and float(values[known].std()) > 0:
+            columns.append((values - values[known].mean()) / values[known].std())
+            names.append(name)
+    shape = (train.num_items, len(columns))
+    arrays["numeric"] = (
+        np.stack(columns, axis=1).astype(np.float32) if columns else np.empty(shape, np.float32)
+    )
+    return tuple(names)
+
+
+def _count_groups(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> tuple[str, ...]:
+    """Compare each item's share of events and of likes in a user group with the average."""
+    users, events = train.dataset.users, train.interactions
+    columns = {name: _codes(values, config) for name, values in users.attributes.items()}
+    columns |= {name: _fifths(values) for name, values in users.numeric.items()}
+    columns = {name: codes for name, codes in columns.items() if (codes > 0).any()}
+    size, share, rate = train.num_items, [], []
+    popularity = (arrays["events"] + 0.5) / (arrays["events"].sum() + 0.5 * size)
+    for name in sorted(columns):
+        group = columns[name][events.user_idx]
+        values = int(columns[name].max()) + 1
+        cell = group * size + events.item_idx
+        count = np.bincount(cell, minlength=values * size).reshape(values, size)
+        likes = np.bincount(cell, weights=events.positive, minlength=values * size)
+        likes = likes.reshape(values, size)
+        total = count.sum(axis=1, keepdims=True)
+        expected = total * popularity[None, :]
+        lift = np.log((count + config.smoothing * 0.25) / (expected + config.smoothing * 0.25))
+        smooth = (likes + config.smoothing * arrays["like_rate"]) / (count + config.smoothing)
+        lift[0], smooth[0] = 0.0, arrays["like_rate"]  # code 0: unknown
+        share.append(lift)
+        rate.append(smooth - arrays["like_rate"])
+    names = tuple(sorted(columns))
+    starts = np.cumsum([0, *(len(block) for block in share)])[:-1]
+    codes = [columns[name] + start for name, start in zip(names, starts, strict=True)]
+    arrays["group_of_user"] = (
+        np.stack(codes, axis=1) if codes else np.empty((train.num_users, 0))
+    ).astype(np.int64)
+    arrays["group_start"] = np.asarray(starts, dtype=np.int64)
+    empty = np.empty((0, size))
+    arrays["group_share"] = np.concatenate([*share, empty]).astype(np.float32)
+    arrays["group_rate"] = np.concatenate([*rate, empty]).astype(np.float32)
+    return names
+
+
+def _codes(values: npt.NDArray[np.object_], config: FeatureConfig) -> IntArray:
+    """Number the most frequent values from 1; 0 is unknown or rare."""
+    found, inverse, count = np.unique(values.astype(str), return_inverse=True, return_counts=True)
+    wanted = [
+        index
+        for index in np.argsort(-count, kind="stable")
+        if found[index] != "" and count[index] >= 5
+    ]
+    code = np.zeros(len(found), dtype=np.int64)
+    code[wanted[: config.max_groups]] = np.arange(1, len(wanted[: config.max_groups]) + 1)
+    return np.asarray(code[inverse], dtype=np.int64)
+
+
+def _fifths(values: FloatArray) -> IntArray:
+    """Number the fifths of a numeric attribute from 1; 0 is unknown."""
+    known = np.isfinite(values)
+    code = np.zeros(len(values), dtype=np.int64)
+    if known.any():
+        cuts = np.unique(np.quantile(values[known], [0.2, 0.4, 0.6, 0.8]))
+        code[known] = 1 + np.searchsorted(cuts, values[known], side="right")
+    return code

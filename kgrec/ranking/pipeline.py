@@ -1,0 +1,309 @@
+"""Retrieve, then rank: the scorer that is served. Training it is the business of crossfit.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.errors import ArtifactError, NotFittedError
+from kgrec.models.scorer import Scorer, TopItems, TrainingData
+from kgrec.ranking.config import PipelineConfig
+from kgrec.ranking.feature_state import FeatureState
+from kgrec.ranking.features import FeatureBuilder
+from kgrec.ranking.selection import ChosenRanker
+from kgrec.ranking.source_registry import load_source
+from kgrec.retrieval.candidates import CandidateGenerator, Candidates
+from kgrec.retrieval.index import VectorIndex
+
+_META, _SOURCES, _FEATURES, _INDEXES = "pipeline.json", "sources", "features", "indexes"
+_WARM, _COLD = "ranker_warm", "ranker_cold"
+OUTSIDE = -100.0
+
+
+@dataclass(frozen=True)
+class RankedItems:
+    """The best items of each user with where they come from, best first.
+
+    Attributes:
+        item_idx: Shape (B, k), int64, -1 where there are fewer than k.
+        score: Shape (B, k), float32: log of the probability, cold items weighted; -inf at -1.
+        probability: Shape (B, k), float32: calibrated P(like) of the item in the next slice of
+            events; 0 at -1.
+        source_names: S names.
+        source_rank: Shape (B, k, S), int32: 1-based rank within each source's best items; 0
+            where the source did not bring it.
+        source_z: Shape (B, k, S), float32: standardised score in each source.
+    """
+
+    item_idx: IntArray
+    score: FloatArray
+    probability: FloatArray
+    source_names: tuple[str, ...]
+    source_rank: npt.NDArray[np.int32]
+    source_z: FloatArray
+
+
+class Pipeline(Scorer):
+    """Union of candidate sources, ranked by a cross-fitted model.
+
+    score = log P_warm(like | features), or log(cold_weight * P_cold(like | features)) for an item
+    without train events. Items that no source brings score below OUTSIDE, the popular first.
+
+    Args:
+        config: What it was fitted with.
+        sources: Name -> scorer, fitted on all train events.
+        state: Feature state of the same events.
+        warm: Ranker of items with train events.
+        cold: Ranker of items without; None ranks them by ``warm``.
+        indexes: Name of a source -> FAISS index over its item vectors.
+    """
+
+    name: ClassVar[str] = "pipeline"
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        sources: Mapping[str, Scorer],
+        state: FeatureState,
+        warm: ChosenRanker,
+        cold: ChosenRanker | None,
+        indexes: Mapping[str, VectorIndex] | None = None,
+    ) -> None:
+        self.config, self.state, self.warm, self.cold = config, state, warm, cold
+        self.generator = CandidateGenerator(sources, config.candidates, state.cold, indexes)
+        self.builder = FeatureBuilder(state)
+
+    @property
+    def sources(self) -> dict[str, Scorer]:
+        """The candidate sources by name."""
+        return self.generator.sources
+
+    @property
+    def indexes(self) -> dict[str, VectorIndex]:
+        """The FAISS indexes by the name of their source."""
+        return self.generator.indexes
+
+    def fit(self, train: TrainingData) -> Self:
+        """Raise NotFittedError: a pipeline is fitted by ``fit_pipeline``, which needs sources.
+
+        Raises:
+            NotFittedError: Always.
+        """
+        raise NotFittedError(
+            "Expected a pipeline to be fitted by kgrec.ranking.fit_pipeline(train, make_sources), "
+            "got Pipeline.fit(); it cannot make its own sources"
+        )
+
+    def candidates(
+        self, histories: HistoryBatch, *, allowed: BoolArray | None = None, seed: int = 0
+    ) -> Candidates:
+        """Return the union of the sources' best allowed items, without the history."""
+        return self.generator.generate(histories, allowed=allowed, seed=seed)
+
+    def log_odds(self, histories: HistoryBatch, candidates: Candidates) -> npt.NDArray[np.float64]:
+        """Return the calibrated log-odds of each candidate, shape (n,), float64."""
+        matrix = self.builder.build(histories, candidates)
+        cold = self.state.cold[candidates.item_idx]
+        if self.cold is None:
+            cold = np.zeros(len(cold), dtype=np.bool_)
+        odds = np.empty(len(cold), dtype=np.float64)
+        odds[~cold] = self.warm.scores(matrix.values[~cold])
+        if self.cold is not None:
+            odds[cold] = self.cold.scores(matrix.values[cold])
+        return odds
+
+    def candidate_scores(
+        self, histories: HistoryBatch, candidates: Candidates
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return (score, probability) of each candidate, both shape (n,), float32."""
+        odds = self.log_odds(histories, candidates)
+        score = -np.logaddexp(0.0, -odds)
+        weight = max(self.config.cold_weight, 1e-6)
+        score = score + np.log(weight) * self.state.cold[candidates.item_idx]
+        probability = 0.5 * (1.0 + np.tanh(0.5 * odds))
+        return score.astype(np.float32), probability.astype(np.float32)
+
+    def scores(self, histories: HistoryBatch) -> FloatArray:
+        """Return the score of every item, shape (B, num_items), float32.
+
+        Items of the history are never candidates: they score as outside the union.
+        """
+        outside = self._outside()
+        scores = np.broadcast_to(outside, (len(histories), len(outside))).copy()
+        candidates = self.candidates(histories)
+        score, _ = self.candidate_scores(histories, candidates)
+        scores[candidates.row_of_pair, candidates.item_idx] = score
+        return scores
+
+    def top(
+        self,
+        histories: HistoryBatch,
+        k: int,
+        *,
+        exclude_history: bool = True,
+        allowed: BoolArray | None = None,
+        seed: int = 0,
+    ) -> TopItems:
+        """Return the k best items, as Scorer.top says.
+
+        With ``allowed``, the sources are asked for their best allowed items, so that a narrow
+        filter still finds candidates of every source.
+        """
+        if not exclude_history or allowed is None:
+            return super().top(
+                histories, k, exclude_history=exclude_history, allowed=allowed, seed=seed
+            )
+        ranked = self.rank_candidates(histories, k, allowed=allowed, seed=seed)
+        return self._filled(histories, TopItems(ranked.item_idx, ranked.score), allowed)
+
+    def rank_candidates(
+        self,
+        histories: HistoryBatch,
+        k: int,
+        *,
+        allowed: BoolArray | None = None,
+        seed: int = 0,
+    ) -> RankedItems:
+        """Return the k best candidates of each user with probabilities and provenance.
+
+        Only candidates come back: where the union has fewer than k, so does the answer.
+
+        Args:
+            histories: B users.
+            k: Items wanted.
+            allowed: Shape (num_items,), bool; only these items; None for all.
+            seed: Seed of the order among equal scores.
+        """
+        candidates = self.candidates(histories, allowed=allowed, seed=seed)
+        score, probability = self.candidate_scores(histories, candidates)
+        rows = candidates.row_of_pair
+        tie = np.random.default_rng(seed).permutation(self.state.num_items)
+        order = np.lexsort((tie[candidates.item_idx], -score, rows))
+        place = np.arange(len(order)) - candidates.indptr[:-1][rows[order]]
+        chosen, slot = order[place < k], place[place < k]
+        where = (rows[chosen], slot)
+        shape, depth = (len(histories), k), self.config.candidates.depth
+        found = len(self.generator.names)
+        item_idx = np.full(shape, -1, dtype=np.int64)
+        out_score = np.full(shape, -np.inf, dtype=np.float32)
+        out_probability = np.zeros(shape, dtype=np.float32)
+        source_rank = np.zeros((*shape, found), dtype=np.int32)
+        source_z = np.zeros((*shape, found), dtype=np.float32)
+        item_idx[where] = candidates.item_idx[chosen]
+        out_score[where], out_probability[where] = score[chosen], probability[chosen]
+        rank = candidates.rank[chosen]
+        source_rank[where] = np.where(rank <= depth, rank, 0)
+        source_z[where] = candidates.z[chosen]
+        return RankedItems(
+            item_idx, out_score, out_probability, candidates.source_names, source_rank, source_z
+        )
+
+    def score_candidates(
+        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return (score, probability) of chosen pairs as the ranker sees them, in the union or not.
+
+        Unlike ``score_pairs`` it never answers "outside": use it to compare a pair before and
+        after a change of the history.
+
+        Args:
+            histories: B users.
+            indptr: Shape (B + 1,), int64.
+            item_idx: Shape (num_pairs,), int64, in any order within a user.
+        """
+        rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
+        order = np.lexsort((item_idx, rows))
+        candidates = self.generator.describe_pairs(histories, indptr, item_idx[order])
+        back = np.empty(len(order), dtype=np.int64)
+        back[order] = np.arange(len(order))
+        score, probability = self.candidate_scores(histories, candidates)
+        return score[back], probability[back]
+
+    def _outside(self) -> FloatArray:
+        """Return a score below OUTSIDE for every item, shape (num_items,), float32."""
+        popularity = np.log1p(self.state.arrays["likes"].astype(np.float64))
+        popularity = popularity + 0.01 * self.state.arrays["content"][:, 0]
+        span = float(np.ptp(popularity)) or 1.0
+        return np.asarray(OUTSIDE - 1.0 + 0.9 * (popularity - popularity.min()) / span, np.float32)
+
+    def _filled(self, histories: HistoryBatch, top: TopItems, allowed: BoolArray) -> TopItems:
+        """Fill lists that the candidates leave short with allowed items from outside the union."""
+        short = np.flatnonzero((top.item_idx < 0).any(axis=1))
+        if not len(short):
+            return top
+        item_idx, score = top.item_idx.copy(), top.score.copy()
+        outside = self._outside()
+        order = np.lexsort((np.arange(len(outside)), -outside))
+        order = order[allowed[order]]
+        for row in short:
+            own = slice(histories.indptr[row], histories.indptr[row + 1])
+            taken = np.concatenate([item_idx[row][item_idx[row] >= 0], histories.item_idx[own]])
+            free = np.flatnonzero(item_idx[row] < 0)
+            rest = order[~np.isin(order, taken)][: len(free)]
+            item_idx[row, free[: len(rest)]] = rest
+            score[row, free[: len(rest)]] = outside[rest]
+        return TopItems(item_idx, score)
+
+    def describe(self) -> dict[str, Any]:
+        """Return settings, sources, chosen rankers and their quality on the last window."""
+        described = super().describe()
+        described["sources"] = {name: source.describe() for name, source in self.sources.items()}
+        described["indexes"] = {name: index.description for name, index in self.indexes.items()}
+        described["rankers"] = {
+            kind: {"chosen": list(ranker.rankers), "quality": ranker.quality}
+            for kind, ranker in (("warm", self.warm), ("cold", self.cold))
+            if ranker is not None
+        }
+        return described
+
+    def save(self, folder: Path) -> None:
+        """Write sources, features, rankers and configuration into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in self.sources.items():
+            source.save(folder / _SOURCES / name)
+        for name, index in self.indexes.items():
+            index.save(folder / _INDEXES / name)
+        self.state.save(folder / _FEATURES)
+        self.warm.save(folder / _WARM)
+        if self.cold is not None:
+            self.cold.save(folder / _COLD)
+        meta = {
+            "config": self.config.model_dump(mode="json"),
+            "sources": [[name, source.name] for name, source in self.sources.items()],
+            "indexes": list(self.indexes),
+            "cold_ranker": self.cold is not None,
+        }
+        (folder / _META).write_text(json.dumps(meta, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the pipeline written by ``save``.
+
+        Raises:
+            ArtifactError: The folder holds no pipeline, or one with an unknown source.
+        """
+        if not (folder / _META).is_file():
+            raise ArtifactError(
+                f"Expected the file {folder / _META} of a pipeline, found none; "
+                "train and save the pipeline again"
+            )
+        meta = json.loads((folder / _META).read_text())
+        sources = {
+            name: load_source(kind, folder / _SOURCES / name) for name, kind in meta["sources"]
+        }
+        return cls(
+            PipelineConfig.model_validate(meta["config"]),
+            sources,
+            FeatureState.load(folder / _FEATURES),
+            ChosenRanker.load(folder / _WARM),
+            ChosenRanker.load(folder / _COLD) if meta["cold_ranker"] else None,
+            {name: VectorIndex.load(folder / _INDEXES / name) for name in meta["indexes"]},
+        )

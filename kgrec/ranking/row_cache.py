@@ -1,0 +1,88 @@
+"""Labelled rows of windows on disk, so that a killed training goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from kgrec.data.interactions import FloatArray
+from kgrec.ranking.config import PipelineConfig
+from kgrec.ranking.ranker import RankingRows
+from kgrec.ranking.windows import Window
+
+_FIELDS = ("values", "indptr", "label", "positives")
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """The labelled lists of one window; the last window's are whole, the others sampled.
+
+    Attributes:
+        warm: Lists of items with events in the window.
+        cold: Lists of items without.
+    """
+
+    warm: RankingRows
+    cold: RankingRows
+
+
+def cache_key(
+    window: Window,
+    sources: dict[str, dict[str, Any]],
+    config: PipelineConfig,
+    text_vectors: FloatArray | None,
+) -> str:
+    """Return a checksum of all that the rows of a window depend on.
+
+    Args:
+        window: The cut.
+        sources: Name -> what ``describe`` says of each source.
+        config: Depths, windows and features; its rankers do not count.
+        text_vectors: Shape (num_items, dim), or None.
+    """
+    settings = config.model_dump(
+        mode="json", include={"candidates", "features", "windows", "negatives"}
+    )
+    digest = hashlib.sha256(json.dumps([sources, settings], sort_keys=True).encode())
+    events, graph = window.train.interactions, window.train.graph
+    arrays: list[Any] = [events.user_idx, events.item_idx, events.timestamp, events.value]
+    arrays += [events.positive, window.histories.user_idx, window.label_items]
+    arrays += [graph.head, graph.relation, graph.tail]
+    for array in arrays if text_vectors is None else [*arrays, text_vectors]:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:20]
+
+
+def write_rows(rows: WindowRows, file: Path) -> None:
+    """Write the rows beside their place, then rename them into it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        f"{kind}.{field}": np.ascontiguousarray(getattr(part, field))
+        for kind, part in (("warm", rows.warm), ("cold", rows.cold))
+        for field in _FIELDS
+    }
+    metadata = {"warm": json.dumps(rows.warm.names), "cold": json.dumps(rows.cold.names)}
+    staging = file.with_suffix(".new")
+    save_file(arrays, staging, metadata=metadata)
+    staging.replace(file)
+
+
+def read_rows(file: Path) -> WindowRows:
+    """Return the rows that ``write_rows`` wrote."""
+    with safe_open(file, framework="numpy") as handle:
+        metadata = handle.metadata()
+        parts = [
+            RankingRows(
+                tuple(json.loads(metadata[kind])),
+                *(handle.get_tensor(f"{kind}.{field}") for field in _FIELDS),
+            )
+            for kind in ("warm", "cold")
+        ]
+    return WindowRows(*parts)

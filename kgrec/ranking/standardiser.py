@@ -1,0 +1,40 @@
+"""Feature scaling for rankers that are not trees: zero mean, unit deviation, clipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kgrec.data.interactions import FloatArray
+
+CLIP = 5.0
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """x -> clip((x - mean) / deviation, +-CLIP); a constant feature becomes 0.
+
+    Attributes:
+        mean, deviation: Shape (F,), float32; deviation is 0 for a constant feature.
+    """
+
+    mean: FloatArray
+    deviation: FloatArray
+
+    @classmethod
+    def fit(cls, values: FloatArray) -> Standardiser:
+        """Return the scaling of a feature matrix, shape (n, F)."""
+        mean = values.mean(axis=0, dtype=np.float64)
+        deviation = values.std(axis=0, dtype=np.float64)
+        constant = deviation < 1e-6 * (1.0 + np.abs(mean))
+        deviation[constant] = 0.0
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+
+    def apply(self, values: FloatArray) -> FloatArray:
+        """Return the scaled features, shape (n, F), float32."""
+        scale = np.where(
+            self.deviation > 0, 1.0 / np.where(self.deviation > 0, self.deviation, 1), 0
+        )
+        scaled = (values - self.mean) * scale.astype(np.float32)
+        return np.asarray(np.clip(scaled, -CLIP, CLIP, out=scaled), dtype=np.float32)

@@ -1,0 +1,143 @@
+"""Windows of train time for cross-fitting: what the sources may see, and what follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from kgrec.data.histories import HistoryBatch
+from kgrec.data.interactions import BoolArray, IntArray
+from kgrec.data.splits import user_window
+from kgrec.errors import DataError
+from kgrec.models.scorer import TrainingData
+
+
+class WindowConfig(BaseModel):
+    """How train time is cut for cross-fitting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    count: int = Field(default=3, ge=2)
+    """Windows; the last one serves for early stopping, choice and calibration."""
+    label_share: float = Field(default=0.125, gt=0.0, lt=0.5)
+    """Share of each user's train events that one window asks for."""
+    hidden_folds: int = Field(default=9, ge=0)
+    """One in so many items is hidden in each window, to learn cold items; 0 hides none."""
+    max_users: int = Field(default=3000, ge=1)
+    """Users asked in a window, drawn by seed."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draws."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One cut of train time.
+
+    Attributes:
+        number: 0 is the earliest.
+        train: What sources and features are fitted on; hidden items have no event in it.
+        histories: The users asked, as they stand at the cut.
+        label_indptr: Shape (B + 1,), int64.
+        label_items: Items that the user liked, ascending within a user: in the slice after the
+            cut, and for hidden items at any time.
+        cold: Shape (num_items,), bool: items without events in ``train``.
+    """
+
+    number: int
+    train: TrainingData
+    histories: HistoryBatch
+    label_indptr: IntArray
+    label_items: IntArray
+    cold: BoolArray
+
+    def labels_of(self, indptr: IntArray, item_idx: IntArray) -> BoolArray:
+        """Return which candidates (ragged lists of these users) are labels, shape (n,), bool."""
+        size = len(self.cold)
+        ours = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * size + item_idx
+        rows = np.repeat(np.arange(len(self.histories)), np.diff(self.label_indptr))
+        return np.isin(ours, rows * size + self.label_items)
+
+    def positives_among(self, allowed: BoolArray) -> IntArray:
+        """Return how many labels each user has among the allowed items, shape (B,), int64."""
+        rows = np.repeat(np.arange(len(self.histories)), np.diff(self.label_indptr))
+        kept = rows[allowed[self.label_items]]
+        return np.bincount(kept, minlength=len(self.histories)).astype(np.int64)
+
+
+def make_windows(train: TrainingData, config: WindowConfig) -> list[Window]:
+    """Return the windows, the earliest first.
+
+    With time: window w asks for the slice that ends (count - 1 - w) slices before the end of each
+    user's train events and sees what lies before that slice. Without time: a random slice is
+    asked, the rest is seen.
+
+    Raises:
+        DataError: Some window has no user with both a history and a label.
+    """
+    events, rng = train.interactions, np.random.default_rng((config.seed, train.seed))
+    folds = np.full(train.num_items, -1)
+    touched = rng.permutation(np.unique(events.item_idx))
+    if config.hidden_folds:
+        folds[touched] = np.arange(len(touched)) % config.hidden_folds
+    windows = []
+    for number in range(config.count):
+        before, asked = _cut(train, config, number, rng)
+        hidden = folds == number
+        seen = before & ~hidden[events.item_idx]
+        later = asked & ~hidden[events.item_idx]
+        wanted = events.positive & (later | hidden[events.item_idx])
+        windows.append(_window(train, config, number, seen, later, wanted, rng))
+    return windows
+
+
+def _cut(
+    train: TrainingData, config: WindowConfig, number: int, rng: np.random.Generator
+) -> tuple[BoolArray, BoolArray]:
+    events = train.interactions
+    high = 1.0 - (config.count - 1 - number) * config.label_share
+    if train.dataset.has_time:
+        return user_window(events, 0.0, high - config.label_share), user_window(
+            events, high - config.label_share, high
+        )
+    order = np.lexsort((rng.random(len(events)), events.user_idx))
+    shuffled = user_window(events.take(order), 0.0, 1.0 - config.label_share)
+    before = np.empty(len(events), dtype=bool)
+    before[order] = shuffled
+    return before, ~before
+
+
+def _window(
+    train: TrainingData,
+    config: WindowConfig,
+    number: int,
+    seen: BoolArray,
+    later: BoolArray,
+    wanted: BoolArray,
+    rng: np.random.Generator,
+) -> Window:
+    events = train.interactions
+    known = events.take(seen)
+    users = np.intersect1d(known.user_idx, events.user_idx[wanted & later])
+    if len(users) == 0:
+        raise DataError(
+            f"Expected users with a history and a later like in window {number} of "
+            f"{config.count}, got none among {len(events)} train events; use fewer windows or a "
+            "larger label_share"
+        )
+    if len(users) > config.max_users:
+        users = np.sort(rng.choice(users, size=config.max_users, replace=False))
+    answers = events.take(wanted & np.isin(events.user_idx, users))
+    keys = np.unique(np.searchsorted(users, answers.user_idx) * train.num_items + answers.item_idx)
+    histories = HistoryBatch.from_interactions(known, users)
+    keys = keys[~np.isin(keys, histories.row_of_event * train.num_items + histories.item_idx)]
+    bounds = np.arange(len(users) + 1) * train.num_items
+    return Window(
+        number,
+        replace(train, interactions=known),
+        histories,
+        np.searchsorted(keys, bounds).astype(np.int64),
+        keys % train.num_items,
+        np.bincount(known.item_idx, minlength=train.num_items) == 0,
+    )

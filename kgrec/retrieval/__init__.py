@@ -1,0 +1,1 @@
+"""Candidate retrieval: the FAISS index, content and tower sources, and their union."""
