@@ -182,6 +182,21 @@ def report(path: Annotated[Path, typer.Argument(help="Run folder or its pointer.
     typer.echo(str(page))
 
 
+@index_app.command("show")
+def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
+    """Show an artifact's vector indexes: kind, size, recall measured against exact search."""
+    from kgrec.artifact import load_artifact
+
+    with _user_errors():
+        found = getattr(load_artifact(path).scorer, "describe", dict)().get("indexes", {})
+    if as_json:
+        _print_json(found)
+        return
+    for name, description in found.items():
+        facts = ", ".join(f"{key} {value}" for key, value in description.items())
+        typer.echo(f"{name}: {facts}")
+
+
 @app.command()
 def doctor(
     artifact: Annotated[

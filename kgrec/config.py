@@ -19,6 +19,8 @@ DEFAULT_BASELINES = (
     "rp3_kg", "slim_kg", "ease_kg", "ease_session", "transitions",
 )  # fmt: skip
 
+MAPPING = "mapping:"
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,8 +54,9 @@ class RunConfig(_Settings):
     name: str = "run"
     """Name of the run, as the report shows it."""
     dataset: str
-    """A dataset.yaml, a folder that a shipped mapping recognises, or "demo": public data that is
-    fetched. A relative path is relative to the YAML file."""
+    """A dataset.yaml, a folder that a shipped mapping recognises, "mapping:NAME" for a shipped
+    mapping on the folder ``data``, or "demo": public data that is fetched. A relative path is
+    relative to the YAML file."""
     data: Path | None = None
     """Folder of the tables that dataset.yaml names; null: the folder of dataset.yaml."""
     store: Literal["kglite", "none"] = "kglite"
@@ -129,7 +132,7 @@ def load_run_config(path: Path) -> RunConfig:
 
 def _absolute(config: RunConfig, folder: Path) -> RunConfig:
     changes: dict[str, Any] = {}
-    if config.dataset != "demo":
+    if config.dataset != "demo" and not config.dataset.startswith(MAPPING):
         changes["dataset"] = str(folder / config.dataset)
     if config.data is not None:
         changes["data"] = folder / config.data

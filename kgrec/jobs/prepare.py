@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from graph_etl.mappings import mapping_path
 from graph_etl.statistics import GraphStatistics, statistics_of
-from kgrec.config import RunConfig
+from kgrec.config import MAPPING, RunConfig
 from kgrec.data.audit import AuditReport, audit_dataset
 from kgrec.data.dataset import Dataset, dataset_from_snapshot
-from kgrec.errors import FetchError
+from kgrec.errors import ConfigError, FetchError
 from kgrec.jobs.graph_build import build_graph
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.workspace import Workspace
@@ -76,6 +76,13 @@ def prepare(config: RunConfig, workspace: Workspace, progress: Progress) -> Prep
 
 def _source(config: RunConfig, progress: Progress) -> tuple[Path, Path | None, tuple[str, ...]]:
     """Return what says how to read the tables, where they lie, and their terms."""
+    if config.dataset.startswith(MAPPING):
+        if config.data is None:
+            raise ConfigError(
+                f"Expected the folder of the tables with dataset '{config.dataset}', got none; "
+                "say 'data: FOLDER' or --data FOLDER"
+            )
+        return mapping_path(config.dataset.removeprefix(MAPPING)), config.data, ()
     if config.dataset != "demo":
         return Path(config.dataset), config.data, ()
     from kgrec.fetch import DEMO_MAPPING, fetch_demo

@@ -264,6 +264,7 @@ def _rows(
 
 def _save(comparison: Comparison, config: RunConfig, workspace: Workspace) -> Path:
     pipeline = comparison.pipeline()
+    described = pipeline.describe()
     comparison.progress("writing the artifact", 0.0)
     return save_artifact(
         workspace.artifacts,
@@ -273,7 +274,7 @@ def _save(comparison: Comparison, config: RunConfig, workspace: Workspace) -> Pa
             config=config.model_dump(mode="json"),
             seeds={"run": config.seed},
             git_commit=git_commit(),
-            metrics=pipeline.describe()["rankers"],
+            metrics={"rankers": described["rankers"], "indexes": described["indexes"]},
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     )

@@ -10,10 +10,18 @@ import yaml
 from kgrec.data.splits import Split
 from kgrec.errors import ConfigError
 from kgrec.models.baselines import BASELINES, make_baseline
-from kgrec.tuning import Budget, SearchSpace, load_record, load_spaces, save_record, tune_all
+from kgrec.tuning import (
+    SHIPPED_SPACES,
+    Budget,
+    SearchSpace,
+    load_record,
+    load_spaces,
+    save_record,
+    tune_all,
+)
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-SPACES = CONFIGS / "tuning" / "baselines.yaml"
+SPACES = SHIPPED_SPACES
 
 
 def test_shipped_spaces_cover_every_baseline() -> None:
