@@ -188,7 +188,7 @@ def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
     from kgrec.artifact import load_artifact
 
     with _user_errors():
-        found = getattr(load_artifact(path).scorer, "describe", dict)().get("indexes", {})
+        found: dict[str, Any] = load_artifact(path).scorer.describe().get("indexes", {})
     if as_json:
         _print_json(found)
         return

@@ -122,7 +122,7 @@ class Comparison:
 
     def measure_towers(self) -> StoredRun:
         """Return the row of the towers alone, those that are a source of the full pipeline."""
-        described = {"towers": self.towers.model_dump(mode="json"), "encoder": self._encoder_name()}
+        described = {"towers": self._towers_described(), "encoder": self.config.encoder}
         return self.referee.measure(TOWERS, described, lambda: self.pipeline().sources[TOWERS])
 
     def forget_models(self) -> None:
@@ -142,13 +142,14 @@ class Comparison:
         return {
             "pipeline": self.config.pipeline.model_dump(mode="json"),
             "sources": {name: self._source_described(name) for name in names},
-            "towers": self.towers.model_dump(mode="json") if towers else None,
-            "encoder": self._encoder_name(),
+            "towers": self._towers_described() if towers else None,
+            "encoder": self.config.encoder,
             "graph": graph,
         }
 
-    def _encoder_name(self) -> str:
-        return self.config.encoder
+    def _towers_described(self) -> dict[str, Any]:
+        """Return the towers' settings without the folder that the encoder lies in here."""
+        return self.towers.model_dump(mode="json", exclude={"text_model"})
 
     def _pool(self) -> SourcePool:
         if self._pool_of_split is None:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder
 from kgrec.models.towers_config import TowersConfig
 
-BIAS_SCALE = 1.0
-NORM = False
 MODALITIES = ("id", "text", "numeric", "graph", "interactions")
+
+# Log popularity spans several units, far more than a weight moves at the learning rate of vectors.
+_BIAS_SCALE = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class ItemTower(nn.Module):
     """Gated sum of modalities: z_i = sum_m g_im * h_im, with g_i a softmax over those present.
 
     Modalities h_m: id embedding, projected text, projected numbers, message of the knowledge
-    graph, message of the interactions. A cold item has no id and no interactions; training hides
-    both for random items, so that the others learn to carry an item alone.
+    graph, message of the interactions; both messages of unit length, so that items with few
+    neighbours are not drowned by the rest. A cold item has no id and no interactions; training
+    hides both for random items, so that the others learn to carry an item alone.
     """
 
     text_features: Tensor
@@ -102,9 +104,8 @@ class ItemTower(nn.Module):
             if self.interactions is not None
             else torch.zeros_like(base)
         )
-        if NORM:
-            graph = nn.functional.normalize(graph, dim=1, eps=1e-6)
-            messages = nn.functional.normalize(messages, dim=1, eps=1e-6)
+        graph = nn.functional.normalize(graph, dim=1, eps=1e-6)
+        messages = nn.functional.normalize(messages, dim=1, eps=1e-6)
         content = text + numeric + graph
         parts = {
             "id": (ids, known),
@@ -116,8 +117,7 @@ class ItemTower(nn.Module):
         fused = self._fuse(parts)
         vectors = nn.functional.normalize(fused, dim=1, eps=1e-6)
         bias = self.id_bias * known.squeeze(1) + self.content_bias(content).squeeze(1)
-        bias = bias * BIAS_SCALE
-        return vectors, bias
+        return vectors, bias * _BIAS_SCALE
 
     def _fuse(self, parts: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         logits = self.gate_bias

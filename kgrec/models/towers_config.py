@@ -42,9 +42,9 @@ class TowersConfig(BaseModel):
 
     warm_start_steps: int = Field(60, ge=1)
     """Training steps at most where training starts from the weights of an earlier model."""
-    steps: int = Field(300, ge=1)
+    steps: int = Field(200, ge=1)
     """Training steps at most."""
-    users_per_step: int = Field(600, ge=1)
+    users_per_step: int = Field(300, ge=1)
     """Users in one training step."""
     learning_rate: float = Field(5e-3, gt=0)
     """Learning rate of Adam."""
