@@ -60,7 +60,7 @@ def _masked_recall(scorer: TowersScorer, task: EvaluationTask, k: int) -> float:
 def test_loss_falls_while_training(fitted: TowersScorer) -> None:
     losses = [point.loss for point in fitted.curve]
     assert [point.step for point in fitted.curve] == [20, 40, 60]
-    assert losses[0] > losses[1] > losses[2]
+    assert losses[0] > max(losses[1:]) + 0.3
     assert losses[2] < np.log(NUM_ITEMS / 4) + 0.4  # it knows the taste: a fourth of the items
 
 
