@@ -83,7 +83,8 @@ def ndcg(hits: BoolArray, num_targets: IntArray, k: int) -> MetricArray:
     Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, 2002.
     """
     discount = 1.0 / np.log2(np.arange(2, k + 2))
-    gain = hits[:, :k] @ discount[: hits[:, :k].shape[1]]
+    found = hits[:, :k]
+    gain = (found * discount[: found.shape[1]]).sum(axis=1)  # not BLAS: a row's sum stands alone
     ideal = np.cumsum(discount)[np.minimum(num_targets, k) - 1]
     return np.asarray(gain / ideal)
 

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
-from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.interactions import FloatArray
 from kgrec.errors import ArtifactError
 from kgrec.models.scorer import TrainingData
 from kgrec.ranking.kernels import largest_entries
+from kgrec.ranking.user_groups import count_groups
 from kgrec.retrieval.content_ridge import content_matrix, ridge_prediction
 from kgrec.retrieval.content_vectors import centred, hashed_text_vectors, idf_of
 
@@ -136,7 +137,9 @@ def fit_feature_state(
     _predict_popularity(train, config, text_vectors, arrays)
     relations = _index_slots(train, config, arrays) if config.use_graph else ()
     numeric = _scale_numeric(train, arrays)
-    groups = _count_groups(train, config, arrays) if config.use_attributes else ()
+    groups: tuple[str, ...] = ()
+    if config.use_attributes:
+        groups = count_groups(train, arrays, config.smoothing, config.max_groups)
     return FeatureState(config, relations, numeric, groups, arrays)
 
 
@@ -276,61 +279,3 @@ def _scale_numeric(train: TrainingData, arrays: Arrays) -> tuple[str, ...]:
         np.stack(columns, axis=1).astype(np.float32) if columns else np.empty(shape, np.float32)
     )
     return tuple(names)
-
-
-def _count_groups(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> tuple[str, ...]:
-    """Compare each item's share of events and of likes in a user group with the average."""
-    users, events = train.dataset.users, train.interactions
-    columns = {name: _codes(values, config) for name, values in users.attributes.items()}
-    columns |= {name: _fifths(values) for name, values in users.numeric.items()}
-    columns = {name: codes for name, codes in columns.items() if (codes > 0).any()}
-    size, share, rate = train.num_items, [], []
-    popularity = (arrays["events"] + 0.5) / (arrays["events"].sum() + 0.5 * size)
-    for name in sorted(columns):
-        group = columns[name][events.user_idx]
-        values = int(columns[name].max()) + 1
-        cell = group * size + events.item_idx
-        count = np.bincount(cell, minlength=values * size).reshape(values, size)
-        likes = np.bincount(cell, weights=events.positive, minlength=values * size)
-        likes = likes.reshape(values, size)
-        total = count.sum(axis=1, keepdims=True)
-        expected = total * popularity[None, :]
-        lift = np.log((count + config.smoothing * 0.25) / (expected + config.smoothing * 0.25))
-        smooth = (likes + config.smoothing * arrays["like_rate"]) / (count + config.smoothing)
-        lift[0], smooth[0] = 0.0, arrays["like_rate"]  # code 0: unknown
-        share.append(lift)
-        rate.append(smooth - arrays["like_rate"])
-    names = tuple(sorted(columns))
-    starts = np.cumsum([0, *(len(block) for block in share)])[:-1]
-    codes = [columns[name] + start for name, start in zip(names, starts, strict=True)]
-    arrays["group_of_user"] = (
-        np.stack(codes, axis=1) if codes else np.empty((train.num_users, 0))
-    ).astype(np.int64)
-    arrays["group_start"] = np.asarray(starts, dtype=np.int64)
-    empty = np.empty((0, size))
-    arrays["group_share"] = np.concatenate([*share, empty]).astype(np.float32)
-    arrays["group_rate"] = np.concatenate([*rate, empty]).astype(np.float32)
-    return names
-
-
-def _codes(values: npt.NDArray[np.object_], config: FeatureConfig) -> IntArray:
-    """Number the most frequent values from 1; 0 is unknown or rare."""
-    found, inverse, count = np.unique(values.astype(str), return_inverse=True, return_counts=True)
-    wanted = [
-        index
-        for index in np.argsort(-count, kind="stable")
-        if found[index] != "" and count[index] >= 5
-    ]
-    code = np.zeros(len(found), dtype=np.int64)
-    code[wanted[: config.max_groups]] = np.arange(1, len(wanted[: config.max_groups]) + 1)
-    return np.asarray(code[inverse], dtype=np.int64)
-
-
-def _fifths(values: FloatArray) -> IntArray:
-    """Number the fifths of a numeric attribute from 1; 0 is unknown."""
-    known = np.isfinite(values)
-    code = np.zeros(len(values), dtype=np.int64)
-    if known.any():
-        cuts = np.unique(np.quantile(values[known], [0.2, 0.4, 0.6, 0.8]))
-        code[known] = 1 + np.searchsorted(cuts, values[known], side="right")
-    return code

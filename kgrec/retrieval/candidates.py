@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from kgrec.data.histories import HistoryBatch
@@ -21,9 +19,7 @@ from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer, TopItems, top_of_scores
 from kgrec.retrieval.index import VectorIndex
 from kgrec.retrieval.indexed_source import IndexedSource, VectorModel
-
-RankArray = npt.NDArray[np.int32]
-Z_LIMIT = 12.0
+from kgrec.retrieval.standing import RankArray, standing_of
 
 
 class CandidateConfig(BaseModel):
@@ -52,7 +48,7 @@ class Candidates:
         item_idx: Shape (n,), int64, ascending and without repetition within a user.
         source_names: S names.
         z: Shape (n, S), float32: (score - mean) / deviation of the source's best ``depth`` items,
-            clipped to +-Z_LIMIT; 0 where that source has nothing to say for the user.
+            clipped; 0 where that source has nothing to say for the user.
         rank: Shape (n, S), int32, 1-based rank within the source's best ``depth`` items (items
             with an equal score share the better rank); depth + 1 beyond them.
     """
@@ -206,7 +202,7 @@ class CandidateGenerator:
                 scores = dense[name][rows, item_idx]
             else:
                 scores = self.sources[name].score_pairs(histories, indptr, item_idx)
-            z[:, column], rank[:, column] = _against(
+            z[:, column], rank[:, column] = standing_of(
                 top.score[:, : self.config.depth], rows, scores
             )
         return Candidates(indptr, item_idx, self.names, z, rank)
@@ -279,46 +275,3 @@ def _told_apart(top: TopItems, k: int) -> IntArray:
         return items
     border = top.score[:, k : k + 1]
     return np.where((top.score[:, :k] > border) | np.isneginf(border), items, -1)
-
-
-def _against(best: FloatArray, rows: IntArray, scores: FloatArray) -> tuple[FloatArray, RankArray]:
-    """Return standardised scores and ranks of pairs against each user's best scores.
-
-    Args:
-        best: Shape (B, depth), descending, -inf where there are fewer.
-        rows: Shape (n,), the user of each pair.
-        scores: Shape (n,); -inf (an item of the history) counts as the worst of ``best``.
-    """
-    known = np.isfinite(best)
-    count = np.maximum(known.sum(axis=1), 1)
-    filled = np.where(known, best, 0.0).astype(np.float64)
-    mean = filled.sum(axis=1) / count
-    spread = np.where(known, best - mean[:, None], 0.0)
-    deviation = np.sqrt((spread**2).sum(axis=1) / count)
-    safe = deviation > 1e-9 * (1.0 + np.abs(mean))
-    finite = np.where(np.isfinite(scores), scores, filled.min(axis=1)[rows])
-    z = np.where(safe[rows], (finite - mean[rows]) / np.where(safe, deviation, 1.0)[rows], 0.0)
-    rank = rank_among(best, rows, np.asarray(scores, dtype=np.float32))
-    return np.clip(z, -Z_LIMIT, Z_LIMIT).astype(np.float32), rank
-
-
-@numba.njit(cache=True)
-def rank_among(best: FloatArray, rows: IntArray, scores: FloatArray) -> RankArray:
-    """Return 1 + the number of strictly better scores in the pair's row of ``best``.
-
-    Args:
-        best: Shape (B, depth), descending.
-        rows: Shape (n,), the row of each score.
-        scores: Shape (n,).
-    """
-    out = np.empty(len(scores), dtype=np.int32)
-    for pair in range(len(scores)):
-        low, high = 0, best.shape[1]
-        while low < high:
-            middle = (low + high) // 2
-            if best[rows[pair], middle] > scores[pair]:
-                low = middle + 1
-            else:
-                high = middle
-        out[pair] = low + 1
-    return out

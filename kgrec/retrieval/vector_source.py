@@ -109,6 +109,7 @@ class TextSimilarity(VectorSource):
     """
 
     name: ClassVar[str] = "text_similarity"
+    reads_graph: ClassVar[bool] = False
 
     def __init__(
         self, config: ProfileConfig | None = None, text_vectors: FloatArray | None = None
