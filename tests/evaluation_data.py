@@ -10,7 +10,7 @@ from kgrec.data.dataset import Dataset, Items, Users
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, Interactions
-from kgrec.models.scorer import TopItems, top_of_scores
+from kgrec.models.top_items import TopItems, top_of_scores
 
 
 def strings(values: list[str]) -> Any:
@@ -126,4 +126,4 @@ class Popularity:
             scores[histories.row_of_event, histories.item_idx] = -np.inf
         if allowed is not None:
             scores[:, ~allowed] = -np.inf
-        return top_of_scores(scores, k, seed)
+        return top_of_scores(scores, k, seed, histories.user_idx)

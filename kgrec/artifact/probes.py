@@ -11,7 +11,8 @@ import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.errors import ArtifactError
-from kgrec.models.scorer import Scorer, TopItems, TrainingData
+from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.top_items import TopItems
 
 NUM_PROBES = 5
 PROBE_K = 10

@@ -68,7 +68,13 @@ def _fingerprint(train: TrainingData, with_graph: bool) -> str:
     """Return a digest of the events, the seed and, where it is read, the graph."""
     digest = hashlib.sha256(str(train.seed).encode())
     events, graph = train.interactions, train.graph
-    for array in (events.user_idx, events.item_idx, events.timestamp, events.positive):
+    for array in (
+        events.user_idx,
+        events.item_idx,
+        events.value,
+        events.timestamp,
+        events.positive,
+    ):
         digest.update(array.tobytes())
     if with_graph:
         for array in (graph.head, graph.relation, graph.tail):

@@ -18,6 +18,7 @@ from kgrec.data.dataset import Dataset
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
+from kgrec.models.top_items import TopItems, top_of_scores
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,6 @@ class TrainingData:
     def num_items(self) -> int:
         """Number of items of the dataset, those without train events included."""
         return self.dataset.num_items
-
-
-@dataclass(frozen=True)
-class TopItems:
-    """The best items of each user, best first.
-
-    Attributes:
-        item_idx: Shape (B, k), int64, -1 where there are fewer than k.
-        score: Shape (B, k), float32, -inf where item_idx is -1.
-    """
-
-    item_idx: IntArray
-    score: FloatArray
 
 
 class Scorer(ABC):
@@ -116,7 +104,7 @@ class Scorer(ABC):
             scores[histories.row_of_event, histories.item_idx] = -np.inf
         if allowed is not None:
             scores[:, ~allowed] = -np.inf
-        return top_of_scores(scores, k, seed)
+        return top_of_scores(scores, k, seed, histories.user_idx)
 
     def score_pairs(
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
@@ -138,30 +126,3 @@ class Scorer(ABC):
         """Return the name and settings, as they go into run records."""
         config = getattr(self, "config", None)
         return {"name": self.name, "config": config.model_dump() if config is not None else {}}
-
-
-def top_of_scores(scores: FloatArray, k: int, seed: int) -> TopItems:
-    """Return the k best columns of each row, -inf left out, ties broken at random by ``seed``.
-
-    Args:
-        scores: Shape (B, num_items), float32; -inf marks what may not be returned.
-        k: Columns wanted.
-        seed: Seed of the order among equal scores; the same for every row.
-    """
-    num_rows, num_items = scores.shape
-    kept = min(k, num_items)
-    order = np.random.default_rng(seed).permutation(num_items)
-    shuffled = scores[:, order]
-    if kept < num_items:
-        # argpartition draws the line among equal scores by position, which the shuffle made random
-        best = np.argpartition(-shuffled, kept - 1, axis=1)[:, :kept]
-    else:
-        best = np.broadcast_to(np.arange(num_items), (num_rows, num_items))
-    values = np.take_along_axis(shuffled, best, axis=1)
-    rank = np.lexsort((best, -values), axis=1)
-    item_idx = np.full((num_rows, k), -1, dtype=np.int64)
-    score = np.full((num_rows, k), -np.inf, dtype=np.float32)
-    item_idx[:, :kept] = order[np.take_along_axis(best, rank, axis=1)]
-    score[:, :kept] = np.take_along_axis(values, rank, axis=1)
-    item_idx[np.isneginf(score)] = -1
-    return TopItems(item_idx, score)

@@ -21,7 +21,7 @@ from kgrec.errors import ConfigError
 from kgrec.models.fit_result import CurvePoint, FitResult, Progress
 from kgrec.models.hybrid import TwoTowers
 from kgrec.models.sampling import StepSampler, TrainingStep
-from kgrec.models.scorer import top_of_scores
+from kgrec.models.top_items import top_of_scores
 from kgrec.models.towers_config import TowersConfig
 from kgrec.models.user_tower import UserInputs
 
@@ -225,7 +225,7 @@ def validation_ndcg(model: TwoTowers, task: EvaluationTask, k: int = _VALIDATION
         scores[histories.row_of_event, histories.item_idx] = -np.inf
         if task.allowed is not None:
             scores[:, ~task.allowed] = -np.inf
-        found = top_of_scores(scores, k, seed=0).item_idx
+        found = top_of_scores(scores, k, 0, histories.user_idx).item_idx
         for row in range(len(part)):
             targets = part.targets_of(row)
             total += gains[np.isin(found[row], targets)].sum() / gains[: len(targets)].sum()

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ArtifactError, NotFittedError
-from kgrec.models.scorer import Scorer, TopItems, TrainingData
+from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.top_items import TopItems, tie_keys
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import FeatureState
 from kgrec.ranking.features import FeatureBuilder
@@ -185,8 +186,8 @@ class Pipeline(Scorer):
         candidates = self.candidates(histories, allowed=allowed, seed=seed)
         score, probability = self.candidate_scores(histories, candidates)
         rows = candidates.row_of_pair
-        tie = np.random.default_rng(seed).permutation(self.state.num_items)
-        order = np.lexsort((tie[candidates.item_idx], -score, rows))
+        tie = tie_keys(seed, histories.user_idx[rows], candidates.item_idx)
+        order = np.lexsort((tie, -score, rows))
         place = np.arange(len(order)) - candidates.indptr[:-1][rows[order]]
         chosen, slot = order[place < k], place[place < k]
         where = (rows[chosen], slot)

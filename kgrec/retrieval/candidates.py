@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ConfigError
-from kgrec.models.scorer import Scorer, TopItems, top_of_scores
+from kgrec.models.scorer import Scorer
+from kgrec.models.top_items import TopItems, top_of_scores
 from kgrec.retrieval.index import VectorIndex
 from kgrec.retrieval.indexed_source import IndexedSource, VectorModel
 from kgrec.retrieval.standing import RankArray, standing_of
@@ -240,13 +241,13 @@ class CandidateGenerator:
                 return indexed.top(histories, k, allowed=allowed)
             return source.top(histories, k, allowed=allowed, seed=seed)
         if allowed is None:
-            return top_of_scores(dense[name], k, seed)
+            return top_of_scores(dense[name], k, seed, histories.user_idx)
         columns = np.flatnonzero(allowed)
         if not len(columns):
             shape = (len(histories), k)
             nothing = np.full(shape, -np.inf, dtype=np.float32)
             return TopItems(np.full(shape, -1, dtype=np.int64), nothing)
-        top = top_of_scores(dense[name][:, columns], k, seed)
+        top = top_of_scores(dense[name][:, columns], k, seed, histories.user_idx)
         item_idx = np.where(top.item_idx >= 0, columns[top.item_idx], -1)
         return TopItems(item_idx, top.score)
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from kgrec.models.scorer import TopItems
+from kgrec.models.top_items import TopItems
 from kgrec.retrieval.faiss_module import import_faiss
 
 IndexKind = Literal["flat", "hnsw", "ivf"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray
-from kgrec.models.scorer import TopItems
+from kgrec.models.top_items import TopItems
 from kgrec.retrieval.index import IndexConfig, VectorIndex
 
 

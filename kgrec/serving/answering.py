@@ -9,13 +9,15 @@ import numpy as np
 from kgrec.artifact import Artifact
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray
-from kgrec.models.scorer import top_of_scores
+from kgrec.models.top_items import top_of_scores
 from kgrec.serving import capabilities
 from kgrec.serving.answers import Explanation, Recommendation
 from kgrec.serving.capabilities import Ranked
 from kgrec.serving.catalogue import Catalogue
 from kgrec.serving.explanations import Explainer
 from kgrec.serving.request_histories import liked_items, stack
+
+NOBODY = np.array([-1])
 
 
 class Answerer:
@@ -79,7 +81,7 @@ class Answerer:
 
 def by_score(scores: FloatArray, k: int, sources: tuple[str, ...] = ()) -> list[Ranked]:
     """Return the k best rows of scores, shape (num_items,), those at -inf left out."""
-    top = top_of_scores(scores[None].astype(np.float32), min(k, len(scores)), seed=0)
+    top = top_of_scores(scores[None].astype(np.float32), min(k, len(scores)), 0, NOBODY)
     return [
         Ranked(int(row), float(score), None, sources, {})
         for row, score in zip(top.item_idx[0], top.score[0], strict=True)

@@ -16,6 +16,7 @@ batch (BLAS) may loosen ``rtol``. The model is fitted once for each class.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,6 +127,14 @@ class ScorerContract:
         again = self.make_scorer().fit(self.make_training())
         histories = self.histories()
         np.testing.assert_array_equal(again.scores(histories), self.fitted().scores(histories))
+
+    def test_graph_changes_nothing_where_the_scorer_says_it_is_not_read(self) -> None:
+        train = self.make_training()
+        off = replace(train, graph=train.graph.ablated("off", seed=0))
+        histories = self.histories()
+        without = self.make_scorer().fit(off).scores(histories)
+        same = np.array_equal(without, self.fitted().scores(histories))
+        assert same is not type(self.fitted()).reads_graph
 
     # -- top --------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def test_top_scores_are_the_best_of_the_dense_row(
     history = _matrix(users, items, 0.4, seed)
     weights = _matrix(items, items, 0.5, seed + 1)
     allowed = np.random.default_rng(seed).random(items) < 0.8
-    found, scores = top_scores(history, weights, history, allowed, k, seed)
+    found, scores = top_scores(history, weights, history, allowed, k, seed, np.arange(users))
     dense = (history @ weights).toarray()
     dense[history.toarray() > 0] = -np.inf
     dense[:, ~allowed] = -np.inf

@@ -36,6 +36,7 @@ class Baseline(Scorer):
     ``restore``.
     """
 
+    reads_graph: ClassVar[bool] = False
     config_class: ClassVar[type[BaselineConfig]]
 
     def __init__(self, config: BaselineConfig | None = None) -> None:

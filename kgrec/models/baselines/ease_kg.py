@@ -27,6 +27,7 @@ class EASEKG(EASE):
     """EASE over [sqrt(D) X; sqrt(E) K]: K has one row an entity, over the items it touches."""
 
     name = "ease_kg"
+    reads_graph = True
     config_class = EASEKGConfig
     config: EASEKGConfig
 

@@ -10,9 +10,9 @@ from scipy import sparse
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
-from kgrec.models.baselines.compiled import compiled_fast
 from kgrec.models.baselines.event_weights import history_matrix, train_matrix
 from kgrec.models.baselines.factors import FactorConfig, FactorScorer
+from kgrec.models.compiled import compiled_fast
 from kgrec.models.scorer import TrainingData
 
 FOLD_IN_STEPS = 64

@@ -16,7 +16,8 @@ from kgrec.models.baselines.baseline import Arrays, Baseline, BaselineConfig
 from kgrec.models.baselines.event_weights import history_matrix
 from kgrec.models.baselines.sparse_products import top_per_row
 from kgrec.models.baselines.sparse_scores import pair_scores, top_scores
-from kgrec.models.scorer import TopItems, TrainingData
+from kgrec.models.scorer import TrainingData
+from kgrec.models.top_items import TopItems
 
 
 class ItemItemConfig(BaselineConfig):
@@ -139,7 +140,9 @@ class ItemItemScorer(Baseline):
         if allowed is None:
             allowed = np.ones(num_items, dtype=np.bool_)
         rows = self.history_rows(histories)
-        return TopItems(*top_scores(rows, weights.sparse_rows, masked, allowed, k, seed))
+        return TopItems(
+            *top_scores(rows, weights.sparse_rows, masked, allowed, k, seed, histories.user_idx)
+        )
 
     def score_pairs(
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray

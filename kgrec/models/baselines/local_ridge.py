@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from kgrec.data.interactions import FloatArray
-from kgrec.models.baselines.compiled import compiled
+from kgrec.models.compiled import compiled
 
 
 def local_ridge(

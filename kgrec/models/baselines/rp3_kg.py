@@ -35,6 +35,7 @@ class RP3KG(ItemItemScorer):
     """
 
     name = "rp3_kg"
+    reads_graph = True
     config_class = RP3KGConfig
     config: RP3KGConfig
 

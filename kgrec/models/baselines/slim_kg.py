@@ -28,6 +28,7 @@ class SLIMKG(SLIM):
     """
 
     name = "slim_kg"
+    reads_graph = True
     config_class = SLIMKGConfig
     config: SLIMKGConfig
 

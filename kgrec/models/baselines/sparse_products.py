@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from kgrec.data.interactions import FloatArray, IntArray
-from kgrec.models.baselines.compiled import compiled
+from kgrec.models.compiled import compiled
 
 BLOCK_ROWS = 512
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
-from kgrec.models.baselines.compiled import compiled
+from kgrec.models.compiled import compiled
+from kgrec.models.top_items import best_of_row
 
 
 def top_scores(
@@ -18,6 +19,7 @@ def top_scores(
     allowed: BoolArray,
     k: int,
     seed: int,
+    user_idx: IntArray,
 ) -> tuple[IntArray, FloatArray]:
     """Return the k best columns of ``history @ weights`` for each row, holding one row at a time.
 
@@ -28,11 +30,11 @@ def top_scores(
         allowed: Shape (num_items,); only these are returned.
         k: Columns wanted.
         seed: Seed of the order among equal scores.
+        user_idx: Shape (B,); each user has an order of their own.
 
     Returns:
         Items, shape (B, k), int64, -1 where there are fewer; scores, float32, -inf there.
     """
-    order = np.random.default_rng(seed).permutation(weights.shape[1])
     found: tuple[IntArray, FloatArray] = _top_scores(
         history.indptr.astype(np.int64),
         history.indices,
@@ -42,9 +44,11 @@ def top_scores(
         weights.data,
         masked.indptr.astype(np.int64),
         masked.indices,
-        order[allowed[order]],
+        np.flatnonzero(~allowed),
         weights.shape[1],
         k,
+        seed,
+        user_idx,
     )
     return found
 
@@ -87,9 +91,11 @@ def _top_scores(
     w_data: Any,
     m_indptr: Any,
     m_indices: Any,
-    order: Any,
+    refused: Any,
     num_items: Any,
     k: Any,
+    seed: Any,
+    user_idx: Any,
 ) -> Any:
     num_rows = len(h_indptr) - 1
     items = np.full((num_rows, k), -1, dtype=np.int64)
@@ -103,25 +109,8 @@ def _top_scores(
                 row[w_indices[b]] += weight * w_data[b]
         for a in range(m_indptr[u], m_indptr[u + 1]):
             row[m_indices[a]] = -np.inf
-        size, worst = 0, 0
-        for t in range(len(order)):
-            j = order[t]
-            score = row[j]
-            if score == -np.inf:
-                continue
-            if size < k:
-                items[u, size] = j
-                scores[u, size] = score
-                size += 1
-                if size == k:
-                    worst = int(np.argmin(scores[u]))
-            elif k > 0 and score > scores[u, worst]:
-                items[u, worst] = j
-                scores[u, worst] = score
-                worst = int(np.argmin(scores[u]))
-        rank = np.argsort(-scores[u, :size], kind="mergesort")
-        items[u, :size] = items[u, :size][rank]
-        scores[u, :size] = scores[u, :size][rank]
+        row[refused] = -np.inf
+        best_of_row(row, seed, user_idx[u], items[u], scores[u])
     return items, scores
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from kgrec.data.interactions import Interactions
-from kgrec.models.baselines.compiled import compiled
 from kgrec.models.baselines.item_item import ItemItemConfig, ItemItemScorer, ItemWeights
 from kgrec.models.baselines.rp3beta import held_back
 from kgrec.models.baselines.sparse_products import keep_largest, rows_to_csr
+from kgrec.models.compiled import compiled
 from kgrec.models.scorer import TrainingData
 
 

@@ -12,7 +12,7 @@ from kgrec.data.task import EvaluationTask
 from kgrec.errors import DataError
 from kgrec.evaluation.beyond_accuracy import catalogue_facts
 from kgrec.evaluation.evaluator import evaluate
-from kgrec.models.scorer import TopItems
+from kgrec.models.top_items import TopItems
 
 DATA = random_dataset(num_users=70, seed=2)
 SPLIT = make_split(DATA, "per_user_time")

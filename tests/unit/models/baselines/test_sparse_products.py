@@ -8,7 +8,7 @@ from scipy import sparse
 
 from kgrec.models.baselines.sparse_products import rows_to_csr, top_per_row, top_product
 from kgrec.models.baselines.sparse_scores import pair_scores, top_scores
-from kgrec.models.scorer import top_of_scores
+from kgrec.models.top_items import top_of_scores
 
 
 @pytest.fixture
@@ -70,26 +70,33 @@ def test_top_scores_equal_dense_ranking(rows: sparse.csr_matrix) -> None:
     masked = sparse.csr_matrix((np.arange(20)[:, None] % 12 == np.arange(12)).astype(np.float32))
     allowed = np.ones(12, dtype=np.bool_)
     allowed[4] = False
-    items, scores = top_scores(rows, weights, masked, allowed, 20, seed=3)
+    users = np.arange(len(masked.indptr) - 1)
+    items, scores = top_scores(rows, weights, masked, allowed, 20, 3, users)
     dense = (rows @ weights).toarray()
     dense[masked.toarray() > 0] = -np.inf
     dense[:, 4] = -np.inf
-    expected = top_of_scores(dense, 20, seed=3)
+    expected = top_of_scores(dense, 20, 3, users)
     np.testing.assert_allclose(scores, expected.score, rtol=1e-5, atol=1e-6)
     assert ((items >= 0) == (expected.item_idx >= 0)).all()
 
 
-def test_top_scores_draw_ties_by_seed() -> None:
+def test_top_scores_draw_ties_by_seed_and_user() -> None:
     nothing = sparse.csr_matrix((1, 200), dtype=np.float32)
     weights = sparse.csr_matrix((200, 200), dtype=np.float32)
     allowed = np.ones(200, dtype=np.bool_)
-    drawn = [top_scores(nothing, weights, nothing, allowed, 5, s)[0].tolist() for s in (0, 0, 1)]
+    drawn = [
+        top_scores(nothing, weights, nothing, allowed, 5, seed, np.array([user]))[0].tolist()
+        for seed, user in ((0, 0), (0, 0), (1, 0), (0, 1))
+    ]
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
+    assert drawn[0] != drawn[3]
 
 
 def test_top_scores_of_no_items_is_empty(rows: sparse.csr_matrix) -> None:
-    items, scores = top_scores(rows, (rows.T @ rows).tocsr(), rows, np.ones(12, dtype=bool), 0, 0)
+    items, scores = top_scores(
+        rows, (rows.T @ rows).tocsr(), rows, np.ones(12, dtype=bool), 0, 0, np.arange(20)
+    )
     assert items.shape == scores.shape == (20, 0)
 
 
