@@ -12,6 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # than Linux leaves by default (kgrec itself keeps them apart).
 export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
 
+# Threads wait asleep (kgrec/threads.py): on shared cores a spinning one keeps the others from work.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-slow lint format typecheck bench golden-update docs clean
 

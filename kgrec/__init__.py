@@ -13,6 +13,7 @@ from kgrec.errors import (
     RequestError,
     UnknownItemError,
 )
+from kgrec.threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from kgrec.serving.answers import Event, Explanation, Recommendation, Recommendations
@@ -31,6 +32,8 @@ __all__ = [
     "RequestError",
     "UnknownItemError",
 ]
+
+let_threads_sleep()
 
 # imported when first asked for, so that `import kgrec` costs nothing
 _LAZY = {

@@ -14,9 +14,9 @@ from kgrec.data.interactions import IntArray
 GraphMode = Literal["on", "off", "shuffled", "random"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KnowledgeGraph:
-    """Entities and triples; it never holds users or interactions.
+    """Entities and triples; it never holds users or interactions. Equal is only what is the same.
 
     Attributes:
         entity_ids, entity_types, entity_names: Shape (num_entities,), object (str).

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import fit_feature_state
 from kgrec.ranking.features import FeatureBuilder, FeatureMatrix
 from kgrec.ranking.pipeline import Pipeline
-from kgrec.ranking.ranker import RankingRows, stack_rows
+from kgrec.ranking.ranker import RankingRows, sampled_lists, stack_rows
 from kgrec.ranking.row_cache import WindowRows, cache_key, read_rows, write_rows
 from kgrec.ranking.selection import ChosenRanker, choose_ranker
 from kgrec.ranking.windows import Window, make_windows
@@ -139,7 +139,7 @@ def window_rows(
         for found, candidates, count in zip(parts, lists, positives, strict=True):
             rows = _labelled(window, users, candidates, builder.build(histories, candidates), count)
             rows = rows.take_rows((count[users] > 0)[rows.group_of_row])
-            found.append(rows if whole else rows.take_rows(_sample(rows, config, rng)))
+            found.append(rows if whole else sampled_lists(rows, config.negatives, rng))
     return WindowRows(*(stack_rows(found) for found in parts))
 
 
@@ -155,20 +155,6 @@ def _labelled(
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     label = window.labels_of(indptr, candidates.item_idx).astype(np.float32)
     return RankingRows(matrix.names, matrix.values, candidates.indptr, label, positives[users])
-
-
-def _sample(rows: RankingRows, config: PipelineConfig, rng: np.random.Generator) -> BoolArray:
-    """Keep lists with a positive: its positives and a uniform sample of the others.
-
-    Uniform, since a sample by any feature would teach the ranker the sampling.
-    """
-    group = rows.group_of_row
-    order = np.lexsort((rng.random(len(group)), rows.label > 0, group))
-    place = np.empty(len(group), dtype=np.int64)
-    place[order] = np.arange(len(group)) - rows.indptr[:-1][group[order]]
-    found = np.bincount(group, weights=rows.label, minlength=len(rows.indptr) - 1) > 0
-    kept = (rows.label > 0) | (place < config.negatives)
-    return np.asarray(kept & found[group])
 
 
 def _has_cold(rows: list[WindowRows]) -> bool:

@@ -21,6 +21,7 @@ from kgrec.ranking.ranker import Ranker, RankingRows
 
 _CONFIG = "ranker.json"
 _OBJECTIVES = ("lambdarank", "binary")
+_ROWS_ALONE = 20_000  # so few rows are scored sooner by one thread than by several
 
 
 @cache
@@ -144,8 +145,9 @@ class LightGBMRanker(Ranker):
         if len(values) == 0:
             return np.empty(0, dtype=np.float32)
         total = np.zeros(len(values))
+        threads = self.config.threads if len(values) > _ROWS_ALONE else 1
         for objective, booster in self._boosters.items():
-            raw = booster.predict(values, raw_score=True, num_threads=self.config.threads)
+            raw = booster.predict(values, raw_score=True, num_threads=threads)
             total += raw / self._spread[objective]
         return total.astype(np.float32)
 

@@ -82,6 +82,19 @@ def stack_rows(parts: list[RankingRows]) -> RankingRows:
     )
 
 
+def sampled_lists(rows: RankingRows, negatives: int, rng: np.random.Generator) -> RankingRows:
+    """Return the lists that hold a positive, each with at most ``negatives`` other rows.
+
+    The sample is uniform, since one by any feature would teach the ranker the sampling.
+    """
+    group = rows.group_of_row
+    order = np.lexsort((rng.random(len(group)), rows.label > 0, group))
+    place = np.empty(len(group), dtype=np.int64)
+    place[order] = np.arange(len(group)) - rows.indptr[:-1][group[order]]
+    found = np.bincount(group, weights=rows.label, minlength=len(rows.indptr) - 1) > 0
+    return rows.take_rows(((rows.label > 0) | (place < negatives)) & found[group])
+
+
 class Ranker(ABC):
     """A model that scores rows of features; higher is better within a user's list.
 

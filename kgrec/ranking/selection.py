@@ -16,7 +16,7 @@ from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.cross_network import CrossNetworkRanker
 from kgrec.ranking.lightgbm_ranker import LightGBMRanker, import_lightgbm
 from kgrec.ranking.linear import LinearRanker
-from kgrec.ranking.ranker import Ranker, RankingRows, ndcg_of_lists, stack_rows
+from kgrec.ranking.ranker import Ranker, RankingRows, ndcg_of_lists, sampled_lists, stack_rows
 
 RANKERS: dict[str, type[Ranker]] = {
     ranker.name: ranker for ranker in (LightGBMRanker, CrossNetworkRanker, LinearRanker)
@@ -106,9 +106,9 @@ def choose_ranker(train: RankingRows, last: RankingRows, config: PipelineConfig)
     """Return the ranker, or sum of rankers, with the best NDCG@20 on the last window, refitted.
 
     Args:
-        train: Lists of all windows but the last.
-        last: Whole lists of the last window: they stop, choose and calibrate, and then are
-            learned from too.
+        train: Lists of all windows but the last, sampled.
+        last: Whole lists of the last window: they stop, choose and calibrate, and are then learned
+            from too, sampled like the others.
         config: Which rankers, and their settings.
     """
     fitted: dict[str, Ranker] = {}
@@ -129,7 +129,8 @@ def choose_ranker(train: RankingRows, last: RankingRows, config: PipelineConfig)
     after = calibration.probabilities(sums[best])
     quality["calibration_error_before"] = expected_calibration_error(plain, last.label)
     quality["calibration_error"] = expected_calibration_error(after, last.label)
-    everything = stack_rows([train, last])
+    rng = np.random.default_rng(config.windows.seed)
+    everything = stack_rows([train, sampled_lists(last, config.negatives, rng)])
     rankers = {name: fitted[name].fit(everything) for name in tried[best]}
     spread = {name: float(rankers[name].scores(last.values).std()) or 1.0 for name in rankers}
     return ChosenRanker(train.names, rankers, spread, calibration, quality)

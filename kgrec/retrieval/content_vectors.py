@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
@@ -65,15 +66,20 @@ def hashed_text_vectors(items: Items, dim: int = 128, seed: int = 0) -> FloatArr
     return truncated_svd(_idf_weighted(counts), dim, seed)
 
 
+@lru_cache(maxsize=4)
 def graph_vectors(graph: KnowledgeGraph, dim: int = 128, seed: int = 0) -> FloatArray:
     """Return vectors of the items from the entities they touch: idf weights, truncated SVD.
 
+    Kept for the last graphs asked about: every window of a cross-fitted pipeline asks about one.
+
     Returns:
-        Shape (num_items, d), d <= dim, float32; zeros for an item without triples.
+        Shape (num_items, d), d <= dim, float32, read-only; zeros for an item without triples.
     """
     touched = graph.item_entity_matrix()
     touched.data[:] = 1.0
-    return truncated_svd(_idf_weighted(touched), dim, seed)
+    vectors = truncated_svd(_idf_weighted(touched), dim, seed)
+    vectors.setflags(write=False)
+    return vectors
 
 
 def idf_of(incidence: sparse.csr_matrix) -> FloatArray:
