@@ -21,7 +21,7 @@ from kgrec.ranking.ranker import Ranker, RankingRows
 
 _CONFIG = "ranker.json"
 _OBJECTIVES = ("lambdarank", "binary")
-_ROWS_ALONE = 20_000  # so few rows are scored sooner by one thread than by several
+_SAMPLE_ROWS = 20_000  # rows that suffice to place bins and scales, and to keep one thread busy
 
 
 @cache
@@ -83,32 +83,29 @@ class LightGBMRanker(Ranker):
     def fit(self, train: RankingRows, val: RankingRows | None = None) -> Self:
         """Grow both models, stopping on ``val`` where it is given."""
         lightgbm = import_lightgbm()
+        # binned once for both objectives; the binary one leaves the groups alone
+        data = lightgbm.Dataset(
+            train.values,
+            label=train.label,
+            group=np.diff(train.indptr),
+            params=self._parameters(_OBJECTIVES[0]),
+            free_raw_data=False,
+        )
+        held = []
+        if val is not None:
+            held.append(data.create_valid(val.values, label=val.label, group=np.diff(val.indptr)))
         for objective in _OBJECTIVES:
-            parameters = self._parameters(objective)
-            data = lightgbm.Dataset(
-                train.values,
-                label=train.label,
-                group=np.diff(train.indptr) if objective == "lambdarank" else None,
-                params=dict(parameters),
-                free_raw_data=True,
-            )
-            held, callbacks = [], []
-            rounds = self.best_rounds.get(objective, self.config.rounds)
+            rounds, callbacks = self.best_rounds.get(objective, self.config.rounds), []
             if val is not None:
                 rounds = self.config.rounds
-                held.append(
-                    data.create_valid(
-                        val.values,
-                        label=val.label,
-                        group=np.diff(val.indptr) if objective == "lambdarank" else None,
-                    )
-                )
                 callbacks.append(lightgbm.early_stopping(self.config.patience, verbose=False))
-            booster = lightgbm.train(parameters, data, rounds, valid_sets=held, callbacks=callbacks)
+            booster = lightgbm.train(
+                self._parameters(objective), data, rounds, valid_sets=held, callbacks=callbacks
+            )
             if val is not None:
                 self.best_rounds[objective] = max(booster.best_iteration, 1)
             self._boosters[objective] = booster
-            raw = booster.predict(train.values[:200_000], raw_score=True)
+            raw = booster.predict(train.values[:_SAMPLE_ROWS], raw_score=True)
             self._spread[objective] = float(np.std(raw)) or 1.0
         return self
 
@@ -122,6 +119,7 @@ class LightGBMRanker(Ranker):
             "lambdarank_truncation_level": 30,
             "learning_rate": config.learning_rate,
             "max_bin": config.max_bins,
+            "bin_construct_sample_cnt": _SAMPLE_ROWS,
             "num_leaves": config.leaves,
             "min_data_in_leaf": config.min_rows,
             "feature_fraction": config.feature_share,
@@ -145,7 +143,7 @@ class LightGBMRanker(Ranker):
         if len(values) == 0:
             return np.empty(0, dtype=np.float32)
         total = np.zeros(len(values))
-        threads = self.config.threads if len(values) > _ROWS_ALONE else 1
+        threads = self.config.threads if len(values) > _SAMPLE_ROWS else 1
         for objective, booster in self._boosters.items():
             raw = booster.predict(values, raw_score=True, num_threads=threads)
             total += raw / self._spread[objective]

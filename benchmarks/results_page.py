@@ -1,0 +1,76 @@
+"""Writes docs/reference/results.md from the run records, so that no number in it is typed.
+
+    python benchmarks/results_page.py [--check]
+
+--check writes nothing and fails where the page is not what the records give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from kgrec.evaluation.records import StoredRun, load_runs
+from kgrec.evaluation.tables import metric_table
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "benchmarks" / "records"
+PAGE = ROOT / "docs" / "reference" / "results.md"
+METRICS = ("recall@20", "ndcg@20", "mrr@10")
+SPLITS = ("per_user_time", "global_time", "leave_one_out", "cold_items", "new_users")
+HEAD = """\
+# Results
+
+Made by `make docs` from the run records in `benchmarks/records/`, never typed. One seed of the
+models and of each split: the intervals cover users, not seeds. How it is measured:
+[the protocol](../evaluation-protocol.md). Baselines are tuned on validation with equal budgets
+(`configs/tuned/`); the test part is opened once for each model.
+
+"pipeline" is what is served: candidates of all sources, re-ranked. "towers" are the graph, text and
+sequence towers alone; "pipeline, no towers" goes without them as source and feature; "graph off",
+"shuffled" and "random" are the pipeline with every graph reader fitted on no graph, on one whose
+tails are permuted within each relation, and on one whose tails are drawn anew.
+"""
+
+
+def page() -> str:
+    """Return the page, a section for each folder of records and a table for each slice."""
+    parts = [HEAD]
+    for folder in sorted(path for path in RECORDS.iterdir() if path.is_dir()):
+        runs = load_runs(folder)
+        parts.append(f"## {folder.name}\n\n`kgrec run {config_of(folder.name)}`\n")
+        for split in sorted({str(run.record.split["name"]) for run in runs}, key=SPLITS.index):
+            parts += tables([run for run in runs if run.record.split["name"] == split], split)
+    return "\n".join(parts)
+
+
+def config_of(name: str) -> str:
+    """Return the configuration that a folder of records was made by."""
+    bench = Path("configs") / "bench" / f"{name}.yaml"
+    return str(bench) if (ROOT / bench).is_file() else f"configs/{name}.yaml"
+
+
+def tables(runs: list[StoredRun], split: str) -> list[str]:
+    """Return the tables of one split in Markdown."""
+    return [
+        f"### {split}, {name.replace('_', ' ')}\n\n"
+        + metric_table(runs, METRICS, slice_name=name, baseline="ease").markdown()
+        for name in runs[0].results
+    ]
+
+
+def main() -> None:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    made = page()
+    if parser.parse_args().check:
+        if not PAGE.is_file() or PAGE.read_text() != made:
+            sys.exit(f"Expected {PAGE.relative_to(ROOT)} as the records give it; run 'make docs'")
+        return
+    PAGE.write_text(made)
+
+
+if __name__ == "__main__":
+    main()
