@@ -16,10 +16,10 @@ export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow lint format typecheck bench golden-update docs clean
+.PHONY: help setup setup-dev demo test test-slow test-neo4j lint format typecheck bench golden-update docs clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.runtime  ## make .venv with what kgrec needs to run (CPU)
 
@@ -35,10 +35,14 @@ test: $(VENV)/.dev  ## unit, property, contract and golden tests (no server, no 
 test-slow: $(VENV)/.dev  ## end-to-end runs, faults and real data (KGREC_DATA_DIR)
 	$(BIN)/python -m pytest -m "slow"
 
-lint: $(VENV)/.dev  ## ruff (lint and format) and the rules of import
+test-neo4j: $(VENV)/.dev  ## the graph store on a real Neo4j server (needs a JDK 17+ and Maven)
+	$(BIN)/python -m pytest -m "neo4j"
+
+lint: $(VENV)/.dev  ## ruff (lint and format), the rules of import, the page of results
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python benchmarks/results_page.py --check
 
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -49,6 +53,9 @@ typecheck: $(VENV)/.dev  ## mypy, strict
 
 bench: $(VENV)/.dev  ## the benchmarks, JSON into benchmarks/results/
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file --json benchmarks/results/$$(basename $$file .py).json || exit 1; done
+
+docs: $(VENV)/.dev  ## write docs/reference/results.md from the run records
+	$(BIN)/python benchmarks/results_page.py
 
 golden-update: $(VENV)/.dev  ## write the golden numbers anew; read the diff before you commit it
 	KGREC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden

@@ -1,7 +1,9 @@
 """Rows a second into and out of the graph stores: first write, unchanged second write, export.
 
     python benchmarks/bench_graph_load.py [--json FILE] [--snapshot DIR] [--triples N]
+    python benchmarks/bench_graph_load.py --store neo4j [--rounds N] ...
 
+The second needs a server: NEO4J_URI, or 'graph-etl neo4j up'. Its database is emptied.
 Measured are a generated graph, metaqa-kg where KGREC_DATA_DIR has it, and a given snapshot.
 """
 
@@ -136,6 +138,20 @@ def measured(name: str, tables: GraphTables) -> dict[str, Any]:
     }
 
 
+def neo4j_results(options: argparse.Namespace) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The rows of a Neo4j server, after a load that warms it."""
+    from neo4j_load import Bench
+
+    bench = Bench(options.rounds)
+    bench.graph("warming", generated(20_000))
+    results = []
+    for name, tables in graphs(options):
+        results += bench.graph(name, tables)
+        results += bench.peer(name, tables)
+    bench.empty()
+    return results, ("neo4j", "neo4j-rust-ext", "polars")
+
+
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds and result."""
     start = time.perf_counter()
@@ -161,11 +177,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--snapshot", type=Path)
     parser.add_argument("--triples", type=int, default=100_000)
+    parser.add_argument("--store", choices=("kglite", "neo4j"), default="kglite")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    results = [measured(name, tables) for name, tables in graphs(options)]
+    load_before = os.getloadavg()[0]
+    if options.store == "neo4j":
+        results, libraries = neo4j_results(options)
+    else:
+        results = [measured(name, tables) for name, tables in graphs(options)]
+        libraries = ("kglite", "polars")
     record = {
-        "machine": {"cpus": os.cpu_count(), "platform": platform.platform()},
-        "versions": {name: version(name) for name in ("kglite", "polars")},
+        "machine": {
+            "cpus": os.cpu_count(),
+            "platform": platform.platform(),
+            "load_before": round(load_before, 2),
+        },
+        "versions": {name: version(name) for name in libraries},
         "results": results,
     }
     print(json.dumps(record, indent=1))

@@ -109,6 +109,17 @@ def print_statistics(record: dict[str, Any]) -> None:
     )
 
 
+def print_counts(record: dict[str, Any]) -> None:
+    """Print the record of StoreCounts."""
+    _print_pairs("entities", record["entities"])
+    _print_pairs("relations", record["relations"])
+
+
+def print_server(record: dict[str, Any]) -> None:
+    """Print the record of a LocalServer."""
+    _print_pairs("neo4j", {name: value for name, value in record.items() if value is not None})
+
+
 def print_rows(record: dict[str, Any]) -> None:
     """Print the record of a QueryResult."""
     columns = record["columns"]

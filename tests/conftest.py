@@ -1,12 +1,32 @@
 """Fixtures that every test may use, and the rule for skips in CI."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["neo4j_fixtures"]
+
 # A skip is allowed in CI only for what the machine cannot be given.
 ALLOWED_SKIPS = ("KGREC_DATA_DIR", "CUDA", "faiss-gpu")
+
+STATIC_TLS = "glibc.rtld.optional_static_tls"
+ALL_TESTS = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop a run of all tests that could not load all libraries; no order of imports would help."""
+    if platform.libc_ver()[0] != "glibc" or STATIC_TLS in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
+    if asked & {ALL_TESTS, ALL_TESTS.parent}:
+        pytest.exit(
+            f"Expected GLIBC_TUNABLES to give {STATIC_TLS}: all tests in one process load more "
+            "libraries than Linux leaves thread-local storage for. Run 'make test', or first "
+            f"'export GLIBC_TUNABLES={STATIC_TLS}=16384'; single files run without it",
+            returncode=pytest.ExitCode.USAGE_ERROR,
+        )
 
 
 @pytest.fixture(scope="session")

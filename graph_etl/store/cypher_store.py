@@ -6,8 +6,7 @@ An engine's module adds how statements are run: one read, and one list of writes
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -15,13 +14,20 @@ import polars as pl
 from graph_etl.errors import StoreError
 from graph_etl.store import cypher_queries as queries
 from graph_etl.store.base import MAX_PATH_LENGTH, GraphStore
+from graph_etl.store.change_statements import (
+    PATTERN_COLUMNS,
+    Counters,
+    batches,
+    constraints_of,
+    expected_of,
+    statements_of,
+    summary_of,
+)
 from graph_etl.store.changes import (
     ENTITY_ROWS,
     RELATION_TYPE_ROWS,
     TRIPLE_ROWS,
-    ChangeSet,
     GraphRows,
-    TableChange,
     changes_between,
     rows_of,
     tables_of,
@@ -38,18 +44,6 @@ from graph_etl.store.records import (
     StoreCounts,
     WriteSummary,
 )
-
-BATCH_ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What an engine says that statements changed."""
-
-    nodes_created: int = 0
-    nodes_deleted: int = 0
-    relationships_created: int = 0
-    relationships_deleted: int = 0
 
 
 class CypherStore(GraphStore):
@@ -86,22 +80,16 @@ class CypherStore(GraphStore):
         """Write what differs; see GraphStore.write."""
         new = rows_of(entities, relation_types, triples, entity_types)
         changes = changes_between(self._rows(), new, delete_missing=delete_missing)
-        summary = _summary(changes, new.duplicates)
+        summary = summary_of(changes, new.duplicates)
         if summary.writes:
-            self._define(_constraints(new))
-            expected = Counters(
-                nodes_created=summary.nodes_created + changes.relation_types.new.height,
-                nodes_deleted=summary.nodes_deleted + changes.relation_types.gone.height,
-                relationships_created=summary.relationships_created,
-                relationships_deleted=summary.relationships_deleted,
-            )
-            self._change(_statements(changes), expected)
+            self._define(constraints_of(new))
+            self._change(statements_of(changes), expected_of(changes))
         return summary
 
     def counts(self) -> StoreCounts:
         """Return sizes by type; see GraphStore.counts."""
         entities = {
-            _type_of(row["labels"]): row["count"]
+            type_of(row["labels"]): row["count"]
             for row in self._read(queries.count_entities()).rows
         }
         declared = self._read(queries.all_relation_types()).rows
@@ -198,7 +186,7 @@ class CypherStore(GraphStore):
 
     def _entities(self, entity_ids: Collection[str]) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
-        for batch in _batches(sorted(set(entity_ids))):
+        for batch in batches(sorted(set(entity_ids))):
             rows = self._read(queries.entities_by_id(batch)).rows
             found |= {row["entity_id"]: _entity(row) for row in rows}
         for entity_id in entity_ids:
@@ -213,7 +201,7 @@ class CypherStore(GraphStore):
         """Everything the store holds."""
         entities = pl.DataFrame(
             [
-                (row["entity_id"], _type_of(row["labels"]), row["name"])
+                (row["entity_id"], type_of(row["labels"]), row["name"])
                 for row in self._read(queries.all_entities()).rows
             ],
             schema=ENTITY_ROWS,
@@ -227,71 +215,16 @@ class CypherStore(GraphStore):
             rows = list(self._read(queries.all_relationships(pattern)).rows)
             head, relation, tail = (pl.lit(name) for name in pattern)
             frame = pl.DataFrame(
-                rows, schema={k: v for k, v in TRIPLE_ROWS.items() if k not in _PATTERN_COLUMNS}
+                rows, schema={k: v for k, v in TRIPLE_ROWS.items() if k not in PATTERN_COLUMNS}
             ).with_columns(head_type=head, relation=relation, tail_type=tail)
             triples.append(frame.select(*TRIPLE_ROWS))
         return GraphRows(entities, patterns, pl.concat(triples))
 
 
-_PATTERN_COLUMNS = ("head_type", "relation", "tail_type")
-
-
-def _summary(changes: ChangeSet, duplicates: int) -> WriteSummary:
-    return WriteSummary(
-        nodes_created=changes.entities.new.height,
-        nodes_updated=changes.entities.changed.height,
-        nodes_deleted=changes.entities.gone.height,
-        relationships_created=changes.triples.new.height,
-        relationships_updated=changes.triples.changed.height,
-        relationships_deleted=changes.triples.gone.height,
-        relation_types_changed=changes.relation_types.size,
-        unchanged=changes.entities.unchanged + changes.triples.unchanged,
-        duplicates=duplicates,
-    )
-
-
-def _constraints(rows: GraphRows) -> Iterator[Statement]:
-    yield from queries.unique_marker_ids()
-    for label in rows.entities["entity_type"].unique().sort():
-        yield queries.unique_entity_ids(label)
-
-
-def _statements(changes: ChangeSet) -> Iterator[Statement]:
-    """Deletions first, from relationships to nodes, so that a changed type finds its id free."""
-    for pattern, rows in _parts(changes.triples.gone, _PATTERN_COLUMNS):
-        yield queries.delete_relationships(pattern, rows)
-    for (label,), rows in _parts(changes.entities.gone, ("entity_type",)):
-        yield queries.delete_entities(label, rows)
-    for batch in _batches(changes.relation_types.gone.to_dicts()):
-        yield queries.delete_relation_types(batch)
-    for batch in _batches(_written(changes.relation_types).to_dicts()):
-        yield queries.merge_relation_types(batch)
-    for (label,), rows in _parts(_written(changes.entities), ("entity_type",)):
-        yield queries.merge_entities(label, rows)
-    for pattern, rows in _parts(_written(changes.triples), _PATTERN_COLUMNS):
-        yield queries.merge_relationships(pattern, rows)
-
-
-def _written(change: TableChange) -> pl.DataFrame:
-    return pl.concat([change.new, change.changed])
-
-
-def _parts(
-    frame: pl.DataFrame, columns: tuple[str, ...]
-) -> Iterator[tuple[tuple[Any, ...], list[dict[str, Any]]]]:
-    for key, part in frame.group_by(columns, maintain_order=True):
-        for start in range(0, part.height, BATCH_ROWS):
-            yield key, part.slice(start, BATCH_ROWS).drop(columns).to_dicts()
-
-
-def _batches(rows: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(rows), BATCH_ROWS):
-        yield rows[start : start + BATCH_ROWS]
-
-
-def _type_of(labels: Collection[str]) -> str:
+def type_of(labels: Collection[str]) -> str:
+    """Return the entity type among the labels of a node."""
     return next(label for label in labels if label != queries.ENTITY_LABEL)
 
 
 def _entity(row: Mapping[str, Any]) -> Entity:
-    return Entity(row["entity_id"], _type_of(row["labels"]), row["name"])
+    return Entity(row["entity_id"], type_of(row["labels"]), row["name"])

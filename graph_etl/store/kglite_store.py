@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from graph_etl.errors import MissingDependencyError, StoreError
+from graph_etl.store.change_statements import Counters
 from graph_etl.store.cypher_queries import Statement
-from graph_etl.store.cypher_store import Counters, CypherStore
+from graph_etl.store.cypher_store import CypherStore
 from graph_etl.store.records import QueryResult
 
 try:

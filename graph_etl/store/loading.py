@@ -10,7 +10,8 @@ from graph_etl.snapshot import Snapshot
 from graph_etl.store.base import GraphStore
 from graph_etl.store.records import WriteSummary
 
-StoreName = Literal["kglite"]
+StoreName = Literal["kglite", "neo4j"]
+STORE_NAMES = ("kglite", "neo4j")
 STORE_FILE = "graph.kgl"
 
 
@@ -18,8 +19,8 @@ def open_store(name: str, folder: str | Path, *, read_only: bool = False) -> Gra
     """Open the graph store of a build folder.
 
     Args:
-        name: "kglite".
-        folder: The folder that 'graph-etl build' wrote; the store's file is STORE_FILE in it.
+        name: "kglite", or "neo4j": the server that the environment names, else the local one.
+        folder: The folder that 'graph-etl build' wrote; kglite's file is STORE_FILE in it.
         read_only: Refuse writes and take no lock.
 
     Raises:
@@ -27,8 +28,12 @@ def open_store(name: str, folder: str | Path, *, read_only: bool = False) -> Gra
         MissingDependencyError: Its library is not installed.
         StoreError: It cannot be opened.
     """
-    if name != "kglite":
-        raise ConfigError(f"Expected the name of a graph store among ['kglite'], got '{name}'")
+    if name not in STORE_NAMES:
+        raise ConfigError(f"Expected the name of a graph store among {STORE_NAMES}, got '{name}'")
+    if name == "neo4j":
+        from graph_etl.store.neo4j_store import Neo4jStore
+
+        return Neo4jStore(read_only=read_only)
     from graph_etl.store.kglite_store import KgliteStore
 
     return KgliteStore(Path(folder) / STORE_FILE, read_only=read_only)

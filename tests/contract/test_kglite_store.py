@@ -122,7 +122,7 @@ class TestKgliteStore(GraphStoreContract):
         assert capfd.readouterr() == ("", "")
 
     def test_large_batches_are_split(self, store, monkeypatch):
-        monkeypatch.setattr("graph_etl.store.cypher_store.BATCH_ROWS", 7)
+        monkeypatch.setattr("graph_etl.store.change_statements.BATCH_ROWS", 7)
         tables = random_graph(5, num_entities=60, num_triples=200)
         write(store, tables)
         assert_holds(store, tables)
