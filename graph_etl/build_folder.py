@@ -10,7 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from graph_etl.errors import SnapshotError
-from graph_etl.pipeline import POINTER, SNAPSHOTS
+
+SNAPSHOTS = "snapshots"
+POINTER = "current"
 
 
 def pointer_of(folder: str | Path) -> Path:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from graph_etl.errors import ConfigError
+from graph_etl.errors import ConfigError, StoreError
 from graph_etl.pipeline import BuildResult, Progress, build
-from graph_etl.store import open_store
+from graph_etl.store import GraphStore, open_store
 
-STORE_NAMES = ("kglite", "none")
+STORE_NAMES = ("kglite", "neo4j", "none")
+_STORE = "store"  # file of a build folder that names its store
 
 
 def build_into(
@@ -18,6 +20,8 @@ def build_into(
     out: Path,
     data: Path | None = None,
     store_name: str = "kglite",
+    gated: bool = True,
+    accepted: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build a dataset into a folder, with a store beside the snapshots or none.
@@ -27,7 +31,9 @@ def build_into(
         out: Folder of the build; made where it is not there.
         data: What the paths in the config are relative to; default the config's folder.
         store_name: One of STORE_NAMES.
-        progress: As ``pipeline.build`` takes it.
+        gated: As ``pipeline.build`` takes it.
+        accepted: Likewise.
+        progress: Likewise.
 
     Raises:
         ConfigError: The store's name or the config is wrong.
@@ -44,4 +50,44 @@ def build_into(
     out.mkdir(parents=True, exist_ok=True)
     opened = nullcontext() if store_name == "none" else open_store(store_name, out)
     with opened as store:
-        return build(source, out=out, data=data, store=store, progress=progress)
+        result = build(
+            source,
+            out=out,
+            data=data,
+            store=store,
+            gated=gated,
+            accepted=accepted,
+            progress=progress,
+        )
+    (out / _STORE).write_text(store_name, encoding="utf-8")
+    return result
+
+
+def open_built_store(folder: Path) -> GraphStore:
+    """Open, for reading, the store that the last build of a folder loaded.
+
+    Raises:
+        StoreError: It was built without a store, or the store cannot be opened.
+    """
+    name = _store_of(folder)
+    if name == "none":
+        raise StoreError(
+            f"Expected a build with a graph store in {folder}, got one without; build again with "
+            "'graph-etl build ... --store kglite' or neo4j"
+        )
+    return open_store(name, folder, read_only=True)
+
+
+def open_written_store(folder: Path) -> GraphStore | None:
+    """Open, for writing, the store that the last build of a folder loaded; None without one.
+
+    Raises:
+        StoreError: The store cannot be opened.
+    """
+    name = _store_of(folder)
+    return None if name == "none" else open_store(name, folder)
+
+
+def _store_of(folder: Path) -> str:
+    named = folder / _STORE
+    return named.read_text(encoding="utf-8") if named.is_file() else "kglite"

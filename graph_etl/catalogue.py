@@ -56,7 +56,7 @@ def read_catalogue(
     title = source.first_of(config.title)
     attributes, numeric = undeclared_attributes(source, config, [*roles, title])
     attributes = [*config.attributes, *attributes]
-    keys, kept = _keys(source, config.id, audit)
+    keys, kept = _keys(source, config, audit)
     columns = {
         "item_id": keys,
         "title": _titles(source, title, keys, missing, audit),
@@ -88,7 +88,7 @@ def read_users(
     source = reader.read(config.table, None if config.undeclared == "by_type" else roles)
     source.require(roles)
     free, numeric = undeclared_attributes(source, config, roles)
-    keys, kept = _keys(source, config.id, audit)
+    keys, kept = _keys(source, config, audit)
     names = [*config.attributes, *(column for a in free for column in a.column)]
     pieces = config.profile or [*names]
     columns = {"user_id": keys}
@@ -103,23 +103,42 @@ def read_users(
     return pl.DataFrame([column.alias(name) for name, column in columns.items()]).filter(kept)
 
 
-def _keys(source: SourceTable, column: str, audit: TableAudit) -> tuple[pl.Series, pl.Series]:
-    """Return the ids of a table's rows and which rows have one; a repeated id is refused."""
-    keys = ids(source.frame[column])
-    kept = keys.is_not_null()
-    again = keys.is_duplicated() & kept
+def _keys(
+    source: SourceTable, config: ItemsConfig | UsersConfig, audit: TableAudit
+) -> tuple[pl.Series, pl.Series]:
+    """Return the ids of a table's rows and which rows to keep; a repeated id is refused."""
+    keys = ids(source.frame[config.id])
+    kept = named = keys.is_not_null()
+    if config.copies == "drop":
+        kept = named & ~_copies(source.frame, keys.is_duplicated() & named)
+    again = keys.set(~kept, None).is_duplicated() & kept
     if again.any():
         first = keys.filter(again)[0]
         rows = [int(row) + 1 for row in (keys == first).arg_true()]
         raise DataError(
-            f"Expected each '{column}' of {source.label} once, got '{first}' in rows "
+            f"Expected each '{config.id}' of {source.label} once, got '{first}' in rows "
             f"{', '.join(map(str, rows[:5]))} (counted without the header; "
-            f"{keys.filter(again).n_unique()} ids repeat); keep one row for each, or name the "
-            "column that really is the id"
+            f"{keys.filter(again).n_unique()} ids repeat); keep one row for each, name the "
+            "column that really is the id, or say 'copies: drop' in that section of dataset.yaml "
+            "where such rows are the same word for word"
         )
     audit.rows_in, audit.rows_kept = len(keys), int(kept.sum())
-    audit.drop("empty id", len(keys) - audit.rows_kept)
+    audit.drop("empty id", int((~named).sum()))
+    audit.drop("exact duplicate", int((named & ~kept).sum()))
     return keys, kept
+
+
+def _copies(frame: pl.DataFrame, suspects: pl.Series) -> pl.Series:
+    """Return which of the suspect rows repeat an earlier one in every column, (num_rows,) bool."""
+    copied = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True)
+    if not suspects.any():
+        return copied
+    rows = frame.with_row_index("row of the table").filter(suspects)
+    first = rows.unique(frame.columns, keep="first", maintain_order=True)
+    repeated = rows["row of the table"].filter(
+        ~rows["row of the table"].is_in(first["row of the table"].to_list())
+    )
+    return copied.scatter(repeated, True)
 
 
 def _titles(

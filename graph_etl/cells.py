@@ -79,7 +79,7 @@ def numbers(column: pl.Series) -> tuple[pl.Series, int]:
 
 
 def seconds(column: pl.Series, config: TimestampConfig, label: str) -> pl.Series:
-    """Return Int64 Unix seconds, null where the cell is no time.
+    """Return Int64 Unix seconds, null where the cell is no time or one that is far to come.
 
     Raises:
         ConfigError: The unit says seconds but the numbers are milliseconds.
@@ -101,7 +101,7 @@ def seconds(column: pl.Series, config: TimestampConfig, label: str) -> pl.Series
             f"Expected seconds since 1970 in column '{config.column}' of {label}, got "
             f"{stamps.drop_nulls()[0]}; say 'unit: milliseconds' in dataset.yaml"
         )
-    return stamps
+    return stamps.set(stamps > _MAX_SECONDS, None)
 
 
 def _dates(text: pl.Series, form: str | None) -> pl.Series:

@@ -6,21 +6,17 @@ Results go to stdout, progress and messages to stderr. What the user can mend en
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from graph_etl import cli_tables
-from graph_etl.errors import ConfigError, GraphEtlError
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from graph_etl import cli_neo4j, cli_tables, cli_versions
+from graph_etl.cli_output import AsJson, explained, print_record
+from graph_etl.errors import ConfigError
 
 app = typer.Typer(
     name="graph-etl",
@@ -30,27 +26,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(cli_neo4j.app, name="neo4j")
+cli_versions.add_to(app)
+
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'build' wrote.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-def _explained(command: Callable[P, R]) -> Callable[P, R]:
-    """Print a GraphEtlError as one line and end with exit code 2."""
-
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except GraphEtlError as error:
-            line = " ".join(cli_tables.printable(str(error)).split())
-            Console(stderr=True).print(f"error: {line}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(2) from error
-
-    return run
 
 
 @app.command()
-@_explained
+@explained
 def build(
     source: Annotated[
         Path,
@@ -65,38 +48,57 @@ def build(
         typer.Option(help="Folder that the table paths of the config are relative to."),
     ] = None,
     store: Annotated[
-        str, typer.Option(help="Graph store that mirrors the snapshot: kglite or none.")
+        str, typer.Option(help="Graph store that mirrors the snapshot: kglite, neo4j or none.")
     ] = "kglite",
+    accept_gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A gate that may fail this once; give a --reason."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the log of versions.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Build the graph from tables, publish it as a snapshot and load the store."""
     from graph_etl.builds import build_into
 
+    if accept_gate and not reason.strip():
+        raise ConfigError("Expected a --reason with --accept-gate, got none; it goes into the log")
+    accepted = dict.fromkeys(accept_gate or [], reason)
     with cli_tables.progress_bar() as progress:
-        result = build_into(source, out=out, data=data, store_name=store, progress=progress)
-    _print(cli_tables.build_record(result), cli_tables.print_build, as_json)
+        result = build_into(
+            source, out=out, data=data, store_name=store, accepted=accepted, progress=progress
+        )
+    print_record(cli_tables.build_record(result), cli_tables.print_build, as_json)
 
 
 @app.command()
-@_explained
+@explained
 def stats(
     folder: Folder,
     top: Annotated[
         int, typer.Option(min=0, help="How many frequent entities to name for each relation.")
     ] = 5,
+    store: Annotated[
+        bool, typer.Option("--store", help="Only count what the build's graph store holds.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print counts, degrees, orphans, frequent entities and text coverage of a graph."""
+    if store:
+        from graph_etl.builds import open_built_store
+
+        with open_built_store(folder) as opened:
+            counts = cli_tables.record_of(opened.counts())
+        return print_record(counts, cli_tables.print_counts, as_json)
     from graph_etl.build_folder import snapshot_path
     from graph_etl.snapshot import load_snapshot
     from graph_etl.statistics import statistics_of
 
     figures = statistics_of(load_snapshot(snapshot_path(folder)), top=top)
-    _print(cli_tables.record_of(figures), cli_tables.print_statistics, as_json)
+    return print_record(cli_tables.record_of(figures), cli_tables.print_statistics, as_json)
 
 
 @app.command()
-@_explained
+@explained
 def query(
     folder: Folder,
     cypher: Annotated[str, typer.Argument(help="One read-only Cypher statement.")],
@@ -112,18 +114,18 @@ def query(
     as_json: AsJson = False,
 ) -> None:
     """Ask the graph store a question in Cypher: query DIR "MATCH (n) RETURN n LIMIT 3"."""
-    from graph_etl.store import open_store
+    from graph_etl.builds import open_built_store
 
     parameters = dict(_parameter(text) for text in param or [])
-    with open_store("kglite", folder, read_only=True) as store:
+    with open_built_store(folder) as store:
         result = store.query(cypher, parameters, timeout_s=timeout, max_rows=limit)
     for warning in result.warnings:
         Console(stderr=True).print(f"warning: {warning}", markup=False, soft_wrap=True)
-    _print(cli_tables.record_of(result), cli_tables.print_rows, as_json)
+    print_record(cli_tables.record_of(result), cli_tables.print_rows, as_json)
 
 
 @app.command()
-@_explained
+@explained
 def draw(
     folder: Folder,
     entity: Annotated[
@@ -162,7 +164,7 @@ app.add_typer(snapshot_app, name="snapshot")
 
 
 @snapshot_app.command("show")
-@_explained
+@explained
 def show_snapshot(
     folder: Folder,
     verify: Annotated[
@@ -175,11 +177,11 @@ def show_snapshot(
     from graph_etl.snapshot_export import described_snapshot
 
     described = described_snapshot(snapshot_path(folder), verify=verify)
-    _print(described, cli_tables.print_snapshot, as_json)
+    print_record(described, cli_tables.print_snapshot, as_json)
 
 
 @snapshot_app.command("export")
-@_explained
+@explained
 def export_snapshot(
     folder: Folder,
     out: Annotated[Path, typer.Option(help="Folder to write the tables to.")],
@@ -203,15 +205,6 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
-
-
-def _print(
-    record: dict[str, Any], as_tables: Callable[[dict[str, Any]], None], as_json: bool
-) -> None:
-    if as_json:
-        typer.echo(json.dumps(record, indent=1, ensure_ascii=True, default=str))
-    else:
-        as_tables(record)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from graph_etl.gates import GateConfig
 from graph_etl.graph_schema import GraphSchema, check_name
 from graph_etl.table_config import FrozenModel, Names, Pieces, Table, Tables
 
 if TYPE_CHECKING:
     from graph_etl.resolution.link_config import LinkConfig
+
+
+Copies = Literal["refuse", "drop"]
 
 
 class AttributeConfig(FrozenModel):
@@ -66,6 +70,9 @@ class ItemsConfig(FrozenModel):
     """The table; left out, the items are those of the interactions."""
     id: str = "item_id"
     """Column of the external item id, unique."""
+    copies: Copies = "refuse"
+    """Rows that stand in the table more than once, word for word: refuse them, or drop all but
+    the first. Rows that share an id and differ are always refused."""
     title: Names = Field(default=["title"])
     """Column of the title; of several names the first that the table has. Empty: the id."""
     entity_type: str = "item"
@@ -93,6 +100,8 @@ class UsersConfig(FrozenModel):
     """The table."""
     id: str = "user_id"
     """Column of the external user id, unique."""
+    copies: Copies = "refuse"
+    """Rows that stand in the table more than once, as in items."""
     profile: Pieces = Field(default=[])
     """Pieces of profile text, as items.text: "{age} year old {gender}, {occupation}"."""
     attributes: list[str] = Field(default=[])
@@ -286,6 +295,8 @@ class DatasetConfig(FrozenModel):
     """External graphs."""
     facts: list[FactsConfig] = Field(default=[])
     """Foreign tables of facts."""
+    gates: GateConfig = GateConfig()
+    """How much a build may differ from the published version."""
 
     @model_validator(mode="after")
     def _types_apart(self) -> Self:

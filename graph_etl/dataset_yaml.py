@@ -35,7 +35,7 @@ def dataset_config_from(content: Mapping[str, Any], where: str) -> DatasetConfig
         )
         raise ConfigError(
             f"Expected a dataset configuration in {where}, got {error.error_count()} wrong "
-            f"fields: {wrong}; the fields are described in graph_etl/dataset_config.py"
+            f"fields: {wrong}; every field: docs/reference/dataset-yaml.md"
         ) from error
 
 

@@ -4,6 +4,7 @@ GraphEtlError
 ├── ConfigError          dataset.yaml or graph_schema.yaml says something impossible
 ├── DataError            a user's table holds something that cannot be used or repaired
 ├── SchemaViolationError a triple does not fit the whitelisted (head, relation, tail)
+├── GateError            a built graph differs too much from the published one
 ├── StoreError           the graph store refused or cannot be reached
 ├── SnapshotError        a snapshot folder is absent, damaged or of another schema version
 └── MissingDependencyError  an optional library is not installed
@@ -24,6 +25,10 @@ class DataError(GraphEtlError):
 
 class SchemaViolationError(GraphEtlError):
     """A triple does not match any whitelisted (head, relation, tail) pattern."""
+
+
+class GateError(GraphEtlError):
+    """A built graph fails a gate; what was published before still stands."""
 
 
 class StoreError(GraphEtlError):

@@ -1,7 +1,8 @@
 """The build: dataset.yaml and tables in, a published snapshot out.
 
-read -> audit -> statements -> entities and triples -> snapshot -> (store) -> pointer. The same
-input gives the same snapshot, byte for byte; what came in is accounted for in its manifest.
+read -> audit -> statements -> entities and triples -> snapshot -> gates -> (store) -> pointer. The
+same input after the same version gives the same snapshot, byte for byte; what came in is accounted
+for in its manifest.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from graph_etl.audit import BuildAudit
+from graph_etl.build_folder import pointer_of
 from graph_etl.dataset_config import DatasetConfig
 from graph_etl.dataset_yaml import load_dataset_config
 from graph_etl.errors import ConfigError, SnapshotError
+from graph_etl.gates import GateFinding, check_gates, gate_findings
+from graph_etl.known_triples import with_first_runs
 from graph_etl.mappings import load_mapping, mapping_names, recognise
-from graph_etl.snapshot import Snapshot, load_snapshot, publish_snapshot, write_snapshot
+from graph_etl.snapshot import Snapshot, load_snapshot, write_snapshot
 from graph_etl.snapshot_tables import Progress as Progress
 from graph_etl.snapshot_tables import snapshot_tables
 from graph_etl.tables import TableReader
+from graph_etl.versions import DEFAULT_KEPT, prune, publish_version
 
 if TYPE_CHECKING:
     from graph_etl.store import GraphStore, WriteSummary
-
-SNAPSHOTS = "snapshots"
-POINTER = "current"
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class BuildResult:
         changed: False where the same snapshot already was the published one.
         audit: Counts as the manifest has them: tables, links.
         store: What changed in the store; None without one.
+        accepted: Gates that did not hold, and were accepted.
     """
 
     snapshot: Snapshot
@@ -51,6 +54,7 @@ class BuildResult:
     changed: bool
     audit: dict[str, Any]
     store: WriteSummary | None = None
+    accepted: tuple[GateFinding, ...] = ()
 
 
 def open_dataset(path: Path) -> tuple[DatasetConfig, Path]:
@@ -83,6 +87,9 @@ def build(
     data: Path | None = None,
     sources: Mapping[str, pl.DataFrame] | None = None,
     store: GraphStore | None = None,
+    gated: bool = True,
+    accepted: Mapping[str, str] | None = None,
+    keep: int = DEFAULT_KEPT,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build a snapshot from tables and publish it under ``out``/snapshots.
@@ -94,6 +101,9 @@ def build(
             current one for a DatasetConfig.
         sources: Frames by the name that a table's path says, instead of files.
         store: A graph store that is made to mirror the snapshot before it is published.
+        gated: Whether the config's gates judge the change from the published version.
+        accepted: Name of a gate that may fail this once -> why; both are logged.
+        keep: Published versions that stay; older ones are deleted.
         progress: Called with what happens now and the share done, 0 to 1.
 
     Returns:
@@ -103,6 +113,7 @@ def build(
         ConfigError: The config is wrong.
         DataError: A table is absent, lacks a column, or holds rows that no rule allows.
         SchemaViolationError: A triple is outside the graph schema.
+        GateError: Too much changed; the published version and the store are as they were.
         StoreError: The store refused; nothing is published then.
     """
     tell = progress or _silent
@@ -110,10 +121,15 @@ def build(
     if isinstance(config, Path):
         config, folder = open_dataset(config)
         data = data or folder
+        tell(f"the data set is {config.name}", 0.0)
     reader = TableReader(data or Path(), dict(sources or {}))
     audit = BuildAudit()
     tables = snapshot_tables(config, reader, audit, tell)
     audit.check()
+    pointer = pointer_of(out)
+    before = _published(pointer)
+    if before is not None:
+        tables = {**tables, "triples": with_first_runs(tables, before)}
     tell("writing the snapshot", 0.8)
     details = {
         "dataset": _described(config),
@@ -122,32 +138,32 @@ def build(
         "run_ids": sorted(tables["triples"]["run_id"].unique().to_list()),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    root = out / SNAPSHOTS
-    pointer = root / POINTER
-    before = _published_id(pointer)
-    snapshot = write_snapshot(tables, root, {**details, "parent": before})
+    parent = None if before is None else before.snapshot_id
+    snapshot = write_snapshot(tables, pointer.parent, {**details, "parent": parent})
+    tell("comparing with the published version", 0.85)
+    findings = gate_findings(before, snapshot, config.gates) if gated else ()
+    check_gates(findings, accepted or {})
     summary = None
     if store is not None:
         tell("loading the store", 0.9)
         from graph_etl.store import load_store
 
         summary = load_store(snapshot, store)
-    changed = snapshot.snapshot_id != before
-    if changed:
-        publish_snapshot(snapshot, pointer)
+    changed = publish_version(snapshot, pointer, findings=findings, accepted=accepted)
+    prune(out, keep)
     tell("published" if changed else "unchanged", 1.0)
-    return BuildResult(snapshot, pointer, changed, snapshot.manifest["audit"], summary)
+    return BuildResult(snapshot, pointer, changed, snapshot.manifest["audit"], summary, findings)
 
 
 def _silent(what: str, share: float) -> None:
     """Tell nobody."""
 
 
-def _published_id(pointer: Path) -> str | None:
+def _published(pointer: Path) -> Snapshot | None:
     if not pointer.is_file():
         return None
     try:
-        return load_snapshot(pointer).snapshot_id
+        return load_snapshot(pointer)
     except SnapshotError as error:
         _log.warning("the published snapshot is replaced: %s", error)
         return None

@@ -12,7 +12,9 @@ TableFormat = Literal["auto", "csv", "parquet", "jsonl", "sqlite", "recbole", "i
 class FrozenModel(BaseModel):
     """A configuration that cannot change after reading and accepts no unknown field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class DeriveConfig(FrozenModel):
@@ -24,7 +26,8 @@ class DeriveConfig(FrozenModel):
     column: str
     """Column to start from; it may be one derived before."""
     html: bool = False
-    """Cut out tags, and turn entities such as "&amp;" into the characters they stand for."""
+    """Cut out tags, also one that breaks off at the end, and turn entities such as "&amp;" into
+    the characters they stand for."""
     replace: str | None = None
     """Regular expression; every match is replaced by ``with``."""
     replacement: str = Field(default="", alias="with")

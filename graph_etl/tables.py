@@ -20,6 +20,8 @@ from graph_etl.snapshot import sha256_of
 from graph_etl.table_config import DeriveConfig, TableConfig
 from graph_etl.table_formats import parse_table
 
+# the second kind was cut off: <span class="title"
+_TAG = "<[^>]*>|<[A-Za-z/!][^<>]*$"
 _ENTITIES = {
     "&amp;": "&",
     "&quot;": '"',
@@ -209,7 +211,7 @@ def _derive_expression(frame: pl.DataFrame, recipe: DeriveConfig, label: str) ->
 def _recipe(cell: pl.Expr, recipe: DeriveConfig) -> pl.Expr:
     cell = cell.cast(pl.String)
     if recipe.html:
-        cell = cell.str.replace_all("<[^>]*>", " ").str.replace_many(_ENTITIES)
+        cell = cell.str.replace_all(_TAG, " ").str.replace_many(_ENTITIES)
     if recipe.replace is not None:
         cell = cell.str.replace_all(recipe.replace, recipe.replacement)
     if recipe.extract is not None:

@@ -56,6 +56,19 @@ def test_ml_100k_with_its_freebase_graph(data_dir, tmp_path):
     assert result.snapshot.interactions["positive"].sum() == 55_375
 
 
+def test_a_category_that_was_published_with_copies(data_dir, tmp_path):
+    (tmp_path / "dataset.yaml").write_text(
+        "extends: amazon-reviews\nname: magazines\n"
+        "items: {table: {path: meta_Magazine_Subscriptions.json.gz}}\n"
+        "interactions: {table: {path: Magazine_Subscriptions_5.json.gz}}\n"
+    )
+    data = data_dir / "amazon-mini-5core"
+    result = build(tmp_path / "dataset.yaml", data=data, out=tmp_path)
+    items = result.audit["tables"]["items"]
+    assert (items["rows_in"], items["rows_kept"]) == (3385, 2320)
+    assert items["dropped"] == {"exact duplicate": 1065}
+
+
 def test_amazon_gift_cards(data_dir, tmp_path):
     (tmp_path / "dataset.yaml").write_text(
         "extends: amazon-reviews\nname: gift-cards\n"

@@ -40,6 +40,26 @@ def test_a_duplicate_user_id_is_refused():
         users({"id": [7, 7, 8]})
 
 
+def test_rows_that_are_copies_count_once_where_the_config_says_so():
+    frame = {
+        "id": ["a", "b", "a", "a"],
+        "title": ["x", "y", "x", "x"],
+        "tags": [["p"], [], ["p"], ["p"]],
+    }
+    attributes = [{"column": "tags", "relation": "has_tag", "entity_type": "tag"}]
+    with pytest.raises(DataError, match=r"in rows 1, 3, 4 .*'copies: drop'"):
+        catalogue(frame, attributes=attributes)
+    found, audit = catalogue(frame, attributes=attributes, copies="drop")
+    assert found.items["item_id"].to_list() == ["a", "b"]
+    assert found.rows.rows() == [(0, "a"), (1, "b")]
+    assert audit.dropped == {"exact duplicate": 2}
+
+
+def test_copies_beside_a_row_that_differs_are_refused():
+    with pytest.raises(DataError, match="Expected each 'id' of t once, got 'a' in rows 1, 2, 3"):
+        catalogue({"id": ["a", "a", "a"], "title": ["x", "x", "y"]}, copies="drop")
+
+
 def test_rows_without_an_id_are_dropped_with_a_count():
     found, audit = catalogue({"id": ["a", "", None, " "], "title": ["x", "y", "z", "w"]})
     assert found.items["item_id"].to_list() == ["a"]

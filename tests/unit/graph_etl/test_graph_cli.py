@@ -233,7 +233,7 @@ def test_query_parameter_without_a_name_is_an_error(built):
 def test_query_without_a_store_is_an_error(shop, tmp_path):
     run("build", shop, "--out", tmp_path, "--store", "none")
     result = run("query", tmp_path, "RETURN 1", code=2)
-    assert "graph.kgl, found none; make one with 'graph-etl build" in result.stderr
+    assert "got one without; build again with 'graph-etl build" in result.stderr
 
 
 # --- snapshot

@@ -82,6 +82,11 @@ def test_milliseconds_that_are_called_seconds_are_noticed(tmp_path):
     log = {**BASE, "at": ["1700000000000"] * 3}
     with pytest.raises(ConfigError, match="got 1700000000000; say 'unit: milliseconds'"):
         read(tmp_path, log, timestamp="at")
+    mixed = {**BASE, "at": ["1700000000", "1700000000000", "1700000001"]}
+    with pytest.raises(
+        DataError, match=r"Expected a time in column 'at' .*'1700000000000' in row 2"
+    ):
+        read(tmp_path, mixed, timestamp="at")
 
 
 @pytest.mark.parametrize("bad", ["NaN", "five", ""])

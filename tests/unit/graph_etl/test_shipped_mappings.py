@@ -52,7 +52,8 @@ def folders(tmp_path):
         "ml__100k_dot_item": ITEM,
         "ml__100k_dot_user": USER,
     }
-    demo = write(tmp_path / "demo", **atomic)
+    graph = {"ml__100k_dot_kg": KG, "ml__100k_dot_link": LINK}
+    demo = write(tmp_path / "demo", **atomic, **graph)  # as it is fetched
     movies_db(demo / "movies.db")
     amazon = write(tmp_path / "amazon")
     review = {"reviewerID": "u", "asin": "p", "overall": 5.0, "unixReviewTime": 1529193600}
@@ -81,9 +82,7 @@ def folders(tmp_path):
     }
     return {
         "movielens-demo": demo,
-        "ml-100k-recbole": write(
-            tmp_path / "kg", **atomic, ml__100k_dot_kg=KG, ml__100k_dot_link=LINK
-        ),
+        "ml-100k-recbole": write(tmp_path / "kg", **atomic, **graph),
         "recbole": write(tmp_path / "x", x_dot_inter=INTER, x_dot_item=ITEM, x_dot_user=USER),
         "recbole-split": write(tmp_path / "split", **split),
         "kgat": write(
@@ -116,6 +115,12 @@ def test_folders_are_recognised_by_their_files(folders, tmp_path):
     (folders["movielens-csv"] / "derived").mkdir()
     (folders["movielens-csv"] / "derived" / "items_joined.parquet").touch()
     assert recognise(folders["movielens-csv"]) == "ml-latest-small"
+
+
+def test_a_build_tells_by_which_mapping_it_reads_a_folder(folders, tmp_path):
+    told = []
+    build(folders["kgat"], out=tmp_path / "out", progress=lambda what, share: told.append(what))
+    assert "the data set is kgat" in told
 
 
 def triples(snapshot):

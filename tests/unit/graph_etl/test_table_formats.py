@@ -128,6 +128,13 @@ def test_derived_columns_build_on_each_other(tmp_path):
     assert frame["clean"].to_list() == [" Q&A ", None]
 
 
+def test_html_that_breaks_off_inside_a_tag_leaves_no_tag(tmp_path):
+    broken = ['<span class="a"', "Tea <b>pot</b> <br", "1 < 2, I <3 it", "a > b"]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"html": cell}) + "\n" for cell in broken))
+    frame = read(tmp_path, path="t.jsonl", derive={"clean": DERIVE["clean"]}).frame
+    assert [cell.strip() for cell in frame["clean"]] == ["", "Tea  pot", "1 < 2, I <3 it", "a > b"]
+
+
 def test_only_the_columns_that_a_derived_one_needs_are_read(tmp_path):
     (tmp_path / "t.tsv").write_text("title\tsex\nHeat (1995)\tM\n")
     source = read(tmp_path, ["decade"], path="t.tsv", derive=DERIVE)
