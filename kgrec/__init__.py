@@ -13,7 +13,7 @@ from kgrec.errors import (
     RequestError,
     UnknownItemError,
 )
-from kgrec.threads import let_threads_sleep
+from kgrec.threads import let_threads_sleep as _let_threads_sleep
 
 if TYPE_CHECKING:
     from kgrec.serving.answers import Event, Explanation, Recommendation, Recommendations
@@ -33,7 +33,7 @@ __all__ = [
     "UnknownItemError",
 ]
 
-let_threads_sleep()
+_let_threads_sleep()
 
 # imported when first asked for, so that `import kgrec` costs nothing
 _LAZY = {

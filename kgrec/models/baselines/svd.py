@@ -16,6 +16,8 @@ from kgrec.models.baselines.event_weights import history_matrix, train_matrix
 from kgrec.models.baselines.factors import FactorConfig, FactorScorer
 from kgrec.models.scorer import TrainingData
 
+MAX_SOLVED_WHOLE = 1024  # rows or columns; an eigenproblem of this size takes a second
+
 
 class SVDConfig(FactorConfig):
     """Settings of the normalised SVD."""
@@ -50,11 +52,7 @@ class SVD(FactorScorer):
         degree = np.maximum(np.bincount(matrix.indices, minlength=train.num_items), 1)
         self._item_scale = (degree**-config.item_exponent).astype(np.float32)
         normalised = self._normalised(matrix).astype(np.float64)
-        size = min(config.num_factors, min(normalised.shape) - 1)
-        start = np.random.default_rng(train.seed).standard_normal(min(normalised.shape))
-        _, values, right = svds(normalised, k=size, v0=start, return_singular_vectors="vh")
-        strongest = np.argsort(-values, kind="stable")
-        self._directions = np.ascontiguousarray(right[strongest].T, dtype=np.float32)
+        self._directions = right_vectors(normalised, config.num_factors, train.seed)
         output = (degree**config.output_exponent).astype(np.float32)
         self._item_factors = self._directions * output[:, None]
         return self
@@ -90,3 +88,25 @@ class SVD(FactorScorer):
         super().restore(arrays)
         self._directions = arrays["directions"]
         self._item_scale = arrays["item_scale"]
+
+
+def right_vectors(matrix: sparse.csr_matrix, num_factors: int, seed: int) -> FloatArray:
+    """Return the strongest right singular vectors, shape (num_columns, k), k <= num_factors.
+
+    ARPACK starts anew at random where it meets the rank of the matrix, which a small one is sure
+    to have; a small one is therefore solved whole, and vectors beyond its rank are left out.
+    """
+    size = min(num_factors, min(matrix.shape) - 1)
+    if min(matrix.shape) > MAX_SOLVED_WHOLE:
+        start = np.random.default_rng(seed).standard_normal(min(matrix.shape))
+        _, values, right = svds(matrix, k=size, v0=start, return_singular_vectors="vh")
+        strongest = np.argsort(-values, kind="stable")
+        return np.ascontiguousarray(right[strongest].T, dtype=np.float32)
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+    squares, vectors = np.linalg.eigh((tall.T @ tall).toarray())
+    kept = np.argsort(-squares, kind="stable")[:size]
+    kept = kept[squares[kept] > 1e-10 * max(squares.max(initial=0.0), 1e-300)]
+    found = vectors[:, kept]
+    if tall is not matrix:
+        found = (matrix.T @ found) / np.sqrt(squares[kept])
+    return np.ascontiguousarray(found, dtype=np.float32)
