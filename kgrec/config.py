@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -33,7 +33,7 @@ class TuningConfig(_Settings):
     """Settings that a search found before (JSON of kgrec.tuning); null: search now."""
     trials: int = Field(default=10, ge=1)
     """Trials of each model, where a search runs."""
-    cpu_s: float = Field(default=60.0, gt=0)
+    cpu_s: float = Field(default=30.0, gt=0)
     """CPU seconds of each model's search, whichever ends first."""
 
 
@@ -98,10 +98,36 @@ class RunConfig(_Settings):
         return self
 
 
+class NightlyConfig(RunConfig):
+    """A nightly job: a run without tables and ablations, and when its model is published."""
+
+    split: SplitName = "global_time"
+    """How the newest events are held out."""
+    newest_fraction: float = Field(default=0.05, gt=0, lt=0.5)
+    """Share of all events, the newest, that a candidate is measured on and does not learn from."""
+    max_drop: float = Field(default=0.02, ge=0)
+    """Largest relative loss of NDCG@20 against the published model that is published."""
+    p_value: float = Field(default=0.05, gt=0, lt=1)
+    """A loss with a smaller p (paired bootstrap) is refused, however small."""
+    min_users: int = Field(default=50, ge=1)
+    """With fewer users among the newest events a loss cannot be told from chance."""
+    keep_artifacts: int = Field(default=7, ge=1)
+    """Artifacts that stay, the published one among them."""
+
+
+Kind = TypeVar("Kind", bound=RunConfig)
+
+
 def load_run_config(path: Path) -> RunConfig:
-    """Return the run that a YAML describes, paths made absolute.
+    """Return the run that a YAML describes; see ``load_config``."""
+    return load_config(path, RunConfig)
+
+
+def load_config(path: Path, kind: type[Kind]) -> Kind:
+    """Return the run or nightly job that a YAML describes, paths made absolute.
 
     Args:
+        kind: RunConfig or NightlyConfig.
         path: A run configuration (it has the key "dataset"), a dataset.yaml, or a folder of data;
             the latter two run with the defaults.
 
@@ -109,7 +135,7 @@ def load_run_config(path: Path) -> RunConfig:
         ConfigError: The file is absent, no YAML, or says something that a run does not know.
     """
     if path.is_dir():
-        return RunConfig(name=path.resolve().name, dataset=str(path.resolve()))
+        return kind(name=path.resolve().name, dataset=str(path.resolve()))
     if not path.is_file():
         raise ConfigError(
             f"Expected a run configuration, a dataset.yaml or a folder of data at {path}, found "
@@ -122,15 +148,15 @@ def load_run_config(path: Path) -> RunConfig:
     if not isinstance(content, dict):
         raise ConfigError(f"Expected a mapping at the top of {path}, got {type(content).__name__}")
     if "dataset" not in content:
-        return RunConfig(name=str(content.get("name", path.stem)), dataset=str(path.resolve()))
+        return kind(name=str(content.get("name", path.stem)), dataset=str(path.resolve()))
     try:
-        config = RunConfig.model_validate(content)
+        config = kind.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"Expected a run configuration in {path}; {error}") from error
     return _absolute(config, path.resolve().parent)
 
 
-def _absolute(config: RunConfig, folder: Path) -> RunConfig:
+def _absolute(config: Kind, folder: Path) -> Kind:
     changes: dict[str, Any] = {}
     if config.dataset != "demo" and not config.dataset.startswith(MAPPING):
         changes["dataset"] = str(folder / config.dataset)

@@ -8,6 +8,7 @@ KgrecError
 ├── MemoryBudgetError       a model would need more bytes than max_memory_bytes
 ├── NotFittedError          a model was asked for scores before fit or load
 ├── TestLockError           test data was asked for by something that may not see it
+├── NightRunningError       another nightly job runs in the same folder
 ├── ArtifactError           an artifact folder is absent, damaged or of another schema version
 ├── FetchError              public data could not be downloaded or has another checksum
 └── MissingDependencyError  an optional library is not installed
@@ -46,6 +47,10 @@ class TestLockError(KgrecError):
     """Test data was asked for by something that may not see it."""
 
     __test__ = False  # the name starts with Test; pytest must not collect it
+
+
+class NightRunningError(KgrecError):
+    """Another nightly job runs in the same folder."""
 
 
 class ArtifactError(KgrecError):

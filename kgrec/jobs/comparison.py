@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kgrec.config import RunConfig
@@ -51,6 +52,7 @@ class Comparison:
         towers: Settings of the towers, steps fixed on validation.
         referee: Measures and records.
         progress: Told what is being fitted.
+        rows_folder: Where the windows' rows are kept, so that a killed training goes on.
     """
 
     config: RunConfig
@@ -60,6 +62,7 @@ class Comparison:
     towers: TowersConfig
     referee: Referee
     progress: Progress
+    rows_folder: Path | None = None
     _pool_of_split: SourcePool | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict)
 
@@ -92,6 +95,7 @@ class Comparison:
                 lambda: self._pool().sources(without),
                 self.config.pipeline,
                 text_vectors=self.prepared.text_vectors,
+                cache_folder=self.rows_folder,
                 progress=lambda step, share: self.progress(
                     f"{self.split.name}: {label}: {step}", share
                 ),

@@ -8,6 +8,7 @@ The build's memory is given back with the process, too.
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,14 @@ from kgrec.jobs.progress import Progress
 
 
 def build_graph(
-    source: Path, out: Path, data: Path | None, store_name: str, progress: Progress
+    source: Path,
+    out: Path,
+    data: Path | None,
+    store_name: str,
+    progress: Progress,
+    *,
+    gated: bool = False,
+    accepted: Mapping[str, str] | None = None,
 ) -> tuple[Snapshot, dict[str, Any]]:
     """Build and publish a snapshot; return it, and what the build counted.
 
@@ -28,13 +36,16 @@ def build_graph(
         data: Folder of the tables; None for the one of ``source``.
         store_name: "kglite" or "none".
         progress: Told each step of the build.
+        gated: Whether the data set's gates judge the change from the published snapshot.
+        accepted: Name of a gate that may fail this once -> why.
 
     Raises:
         GraphEtlError: As the build raised it.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    arguments = (there, source, out, data, store_name)
+    options = {"data": data, "store_name": store_name, "gated": gated, "accepted": accepted}
+    arguments = (there, source, out, options)
     child = context.Process(target=_build, args=arguments, name="graph-etl build")
     child.start()
     there.close()
@@ -62,16 +73,14 @@ def _follow(messages: Connection, progress: Progress) -> tuple[Path, dict[str, A
         progress(*content)
 
 
-def _build(
-    messages: Connection, source: Path, out: Path, data: Path | None, store_name: str
-) -> None:
+def _build(messages: Connection, source: Path, out: Path, options: dict[str, Any]) -> None:
     from graph_etl.builds import build_into
 
     def tell(step: str, share: float) -> None:
         messages.send(("step", (f"graph: {step}", share)))
 
     try:
-        built = build_into(source, out=out, data=data, store_name=store_name, progress=tell)
+        built = build_into(source, out=out, progress=tell, **options)
     except GraphEtlError as error:
         messages.send(("error", error))
     else:

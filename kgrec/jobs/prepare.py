@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,31 @@ class Prepared:
     terms: tuple[str, ...]
 
 
-def prepare(config: RunConfig, workspace: Workspace, progress: Progress) -> Prepared:
+def prepare(
+    config: RunConfig,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    gated: bool = False,
+    accepted: Mapping[str, str] | None = None,
+) -> Prepared:
     """Build the snapshot of a run, publish it, and return what models start from.
+
+    Args:
+        config: Names the tables and the encoder.
+        workspace: Where the graph is kept.
+        progress: Told each step.
+        gated: Whether the data set's gates judge the change from the published snapshot.
+        accepted: Name of a gate that may fail this once -> why.
 
     Raises:
         FetchError: Public data is asked for and cannot be had.
         GraphEtlError: The tables or their mapping are wrong.
     """
     source, data, terms = _source(config, progress)
-    snapshot, audit = build_graph(source, workspace.graph, data, config.store, progress)
+    snapshot, audit = build_graph(
+        source, workspace.graph, data, config.store, progress, gated=gated, accepted=accepted
+    )
     dataset, data_audit = audit_dataset(dataset_from_snapshot(snapshot, config.seed))
     encoder, encoder_terms = _encoder(config, progress)
     vectors = None

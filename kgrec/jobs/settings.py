@@ -30,14 +30,20 @@ def tuned_settings(
     split: Split,
     workspace: Workspace,
     progress: Progress,
+    *,
+    search_anew: bool = True,
 ) -> Mapping[str, TunedModel]:
     """Return each baseline's settings, found on validation with the same budget for each.
 
     They come from the configured record, else from a search whose journal lies in the run's
-    folder, so that a stopped search goes on.
+    folder, so that a stopped search goes on. Without ``search_anew`` the record that an earlier
+    search left in the folder is taken, whatever data it searched on.
     """
+    found = workspace.tuning / "record.json"
     if config.tuning.file is not None:
         record = load_record(config.tuning.file)
+    elif not search_anew and found.is_file():
+        record = load_record(found)
     else:
         shipped = load_spaces(SHIPPED_SPACES)
         spaces = {name: space for name, space in shipped.items() if name in wanted}
@@ -57,7 +63,7 @@ def tuned_settings(
             journal_folder=workspace.tuning,
             progress=tell,
         )
-        save_record(record, workspace.tuning / "record.json")
+        save_record(record, found)
     return record.models
 
 

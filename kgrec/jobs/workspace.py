@@ -54,6 +54,11 @@ class Workspace:
         return self.root / "test-ledger.jsonl"
 
     @property
+    def nights(self) -> Path:
+        """Journal, lock and summaries of nightly jobs."""
+        return self.root / "nights"
+
+    @property
     def summary(self) -> Path:
         """What the run found, as JSON."""
         return self.root / "run.json"

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kgrec.config import RunConfig, load_run_config
+from kgrec.config import NightlyConfig, RunConfig, load_config, load_run_config
 from kgrec.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-FILES = sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("bench/*.yaml")])
+NIGHTLY = CONFIGS / "nightly.yaml"
+FILES = sorted({*CONFIGS.glob("*.yaml"), *CONFIGS.glob("bench/*.yaml")} - {NIGHTLY})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -21,6 +22,15 @@ def test_shipped_config_loads(path: Path) -> None:
 def test_default_yaml_shows_every_field_with_its_default() -> None:
     shown = yaml.safe_load((CONFIGS / "default.yaml").read_text())
     assert shown == RunConfig(dataset="demo").model_dump(mode="json")
+
+
+def test_nightly_yaml_loads_and_shows_its_defaults() -> None:
+    config = load_config(NIGHTLY, NightlyConfig)
+    shown = yaml.safe_load(NIGHTLY.read_text())
+    own = set(NightlyConfig.model_fields) - set(RunConfig.model_fields)
+    assert own <= set(shown)
+    default = NightlyConfig(name="nightly", dataset=config.dataset)
+    assert config.model_dump() == default.model_dump()
 
 
 def test_load_run_config_takes_a_dataset_yaml_with_defaults(tmp_path: Path) -> None:

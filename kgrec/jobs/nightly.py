@@ -1,0 +1,228 @@
+"""The night: tables to a checked graph, a model that is measured, and then published or refused.
+
+Every step's end is in a journal: a night that was killed goes on where it stood. What was published
+before stands until the last step, and stays where a gate refuses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from graph_etl.errors import GateError
+from graph_etl.snapshot import write_synced
+from kgrec.artifact import (
+    ArtifactDetails,
+    artifact_id_of,
+    load_artifact,
+    prune_artifacts,
+    publish,
+    save_artifact,
+)
+from kgrec.config import NightlyConfig
+from kgrec.data.splits import Split, SplitConfig, make_split
+from kgrec.evaluation.beyond_accuracy import catalogue_facts
+from kgrec.evaluation.environment import git_commit
+from kgrec.evaluation.ledger import TestLedger
+from kgrec.jobs.comparison import Comparison, source_names
+from kgrec.jobs.measure import Referee
+from kgrec.jobs.model_gate import judge
+from kgrec.jobs.night_journal import NightJournal, night_lock
+from kgrec.jobs.prepare import Prepared, prepare
+from kgrec.jobs.progress import Progress
+from kgrec.jobs.settings import tuned_settings, tuned_towers
+from kgrec.jobs.workspace import Workspace
+
+Outcome = Literal["published", "unchanged", "refused"]
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a night came to.
+
+    Attributes:
+        night: Its id, the UTC time it began.
+        outcome: "published", "unchanged" or "refused".
+        reason: Why, in words.
+        snapshot_id: The graph that stands now; "" where none does.
+        artifact_id: The artifact that stands now; "" where none does.
+        steps: Step -> what it gave, from the journal.
+        summary: The same as JSON, in a file; the Markdown lies beside it.
+    """
+
+    night: str
+    outcome: Outcome
+    reason: str
+    snapshot_id: str
+    artifact_id: str
+    steps: Mapping[str, Mapping[str, Any]]
+    summary: Path
+
+
+def nightly(
+    config: NightlyConfig,
+    out: Path,
+    *,
+    accepted: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Night:
+    """Build the graph, train, measure against the published model, and publish or refuse.
+
+    Args:
+        config: What to build, to train and to allow.
+        out: Folder of all nights; a night that was stopped goes on.
+        accepted: Name of a gate of the graph that may fail this once -> why.
+        progress: Told each step and the share of it that is done.
+
+    Raises:
+        NightRunningError: Another night runs in ``out``.
+        KgrecError, GraphEtlError: The configuration, the data or the store does not allow the
+            night; what was published stands, and the next start goes on.
+    """
+    tell = progress or (lambda step, share: None)
+    workspace = Workspace(out)
+    workspace.prepare()
+    with night_lock(workspace.nights / "lock"):
+        digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+        journal = NightJournal.open(workspace.nights / "journal.json", digest)
+        try:
+            outcome, reason = _steps(config, workspace, journal, accepted, tell)
+        except GateError as error:
+            outcome, reason = "refused", str(error)
+        journal.record("end", {"outcome": outcome, "reason": reason})
+        night = _summed_up(workspace, journal, outcome, reason)
+        journal.finish()
+        prune_artifacts(workspace.artifacts, workspace.current, config.keep_artifacts)
+        tell(outcome, 1.0)
+        return night
+
+
+def _steps(
+    config: NightlyConfig,
+    workspace: Workspace,
+    journal: NightJournal,
+    accepted: Mapping[str, str] | None,
+    tell: Progress,
+) -> tuple[Outcome, str]:
+    prepared = prepare(config, workspace, tell, gated=True, accepted=accepted)
+    snapshot_id = prepared.dataset.snapshot_id
+    if journal.steps.get("graph", {}).get("snapshot_id") != snapshot_id:
+        journal.steps.clear()  # the tables changed while the night was stopped
+        journal.record("graph", {"snapshot_id": snapshot_id})
+    published = load_artifact(workspace.current) if workspace.current.is_file() else None
+    if "train" not in journal.steps:
+        if published is not None and _same(published.manifest, snapshot_id, config):
+            return "unchanged", "neither the graph, the events nor the settings changed"
+        folder = _train(config, prepared, workspace, tell)
+        journal.record("train", {"artifact": folder.name})
+    folder = workspace.artifacts / str(journal.steps["train"]["artifact"])
+    if "measure" not in journal.steps:
+        tell("measuring against the published model", 0.0)
+        split = _split(config, prepared)
+        ledger = TestLedger(workspace.nights / "test-ledger.jsonl")
+        task = split.open_test(ledger, model=folder.name, config_hash=journal.night, repeat=True)
+        verdict = judge(
+            load_artifact(folder).scorer,
+            published,
+            task[split.primary_slice],
+            prepared.dataset,
+            max_drop=config.max_drop,
+            p_value=config.p_value,
+            min_users=config.min_users,
+        )
+        journal.record("measure", asdict(verdict))
+    measured = journal.steps["measure"]
+    if not measured["passes"]:
+        return "refused", str(measured["reason"])
+    publish(folder, workspace.current)
+    return "published", str(measured["reason"])
+
+
+def _train(config: NightlyConfig, prepared: Prepared, workspace: Workspace, tell: Progress) -> Path:
+    """Return the folder of a new artifact, trained on all but the newest events."""
+    split = _split(config, prepared)
+    tuned = tuned_settings(config, source_names(config), split, workspace, tell, search_anew=False)
+    towers, _ = tuned_towers(config, split, prepared.encoder, tell)
+    events = split.interactions(split.config.refit_on)
+    facts = catalogue_facts(
+        events, prepared.dataset.num_items, prepared.dataset.graph.item_entity_matrix()
+    )
+    referee = Referee(workspace, split, facts, config.cutoffs, config.seed)
+    comparison = Comparison(
+        config, prepared, split, tuned, towers, referee, tell, rows_folder=workspace.nights / "rows"
+    )
+    pipeline = comparison.pipeline()
+    tell("writing the artifact", 0.0)
+    known = replace(comparison.training(), interactions=prepared.dataset.interactions)
+    return save_artifact(
+        workspace.artifacts,
+        pipeline,
+        known,  # histories are complete: only learning stops before the newest events
+        ArtifactDetails(
+            config=config.model_dump(mode="json"),
+            seeds={"run": config.seed},
+            git_commit=git_commit(),
+            metrics={
+                "rankers": pipeline.describe()["rankers"],
+                "learned_until": int(events.timestamp.max(initial=0)),
+            },
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+
+
+def _split(config: NightlyConfig, prepared: Prepared) -> Split:
+    settings = SplitConfig(
+        name=config.split, seed=config.seed, test_fraction=config.newest_fraction
+    )
+    return make_split(prepared.dataset, settings)
+
+
+def _same(manifest: Mapping[str, Any], snapshot_id: str, config: NightlyConfig) -> bool:
+    return bool(
+        manifest["snapshot_id"] == snapshot_id
+        and manifest["config"] == config.model_dump(mode="json")
+    )
+
+
+def _summed_up(workspace: Workspace, journal: NightJournal, outcome: Outcome, reason: str) -> Night:
+    """Write the night's summary as JSON and Markdown, and return it."""
+    current = workspace.current
+    night = Night(
+        night=journal.night,
+        outcome=outcome,
+        reason=reason,
+        snapshot_id=str(journal.steps.get("graph", {}).get("snapshot_id", "")),
+        artifact_id=artifact_id_of(current) if current.is_file() else "",
+        steps=dict(journal.steps),
+        summary=workspace.nights / f"{journal.night}.json",
+    )
+    record = {**asdict(night), "summary": night.summary.name}
+    write_synced(night.summary, json.dumps(record, indent=1).encode())
+    write_synced(night.summary.with_suffix(".md"), _markdown(night).encode())
+    return night
+
+
+def _markdown(night: Night) -> str:
+    lines = [
+        f"# Night {night.night}: {night.outcome}",
+        "",
+        night.reason,
+        "",
+        f"- graph: {night.snapshot_id or 'none published'}",
+        f"- artifact: {night.artifact_id or 'none published'}",
+    ]
+    measured = night.steps.get("measure")
+    if measured:
+        published = measured["published"]
+        lines += ["", "| model | NDCG@20 |", "| --- | --- |"]
+        lines.append(f"| candidate | {measured['candidate']:.4f} |")
+        if published is not None:
+            lines.append(f"| published before | {published:.4f} |")
+        lines += ["", f"{measured['num_users']} users with likes among the newest events."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,180 @@
+"""Nights on a little shop: published, unchanged, refused, killed and gone on, locked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from own_tables import write_tables
+
+from kgrec import Recommender
+from kgrec.artifact import artifact_id_of
+
+pytestmark = pytest.mark.slow
+
+CONFIG = {
+    "name": "nights",
+    "dataset": "dataset.yaml",
+    "encoder": "off",
+    "store": "none",
+    "newest_fraction": 0.1,
+    "min_users": 10,
+    "sources": ["ease", "svd", "kg_neighbours"],
+    "tuning": {"trials": 1},
+    "pipeline": {"rankers": ["lightgbm"], "lightgbm": {"rounds": 10}},
+}
+
+
+def shop(folder: Path, settings: Mapping[str, object] = CONFIG) -> Path:
+    """Write the tables and nightly.yaml."""
+    folder.mkdir(exist_ok=True)
+    write_tables(folder)
+    (folder / "nightly.yaml").write_text(yaml.safe_dump(dict(settings)))
+    return folder
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    start = "import sys; from kgrec.cli import app; sys.argv[0] = 'kgrec'; app()"
+    given = ["nightly", str(folder / "nightly.yaml"), "--out", str(folder / "out"), "--json"]
+    return [sys.executable, "-c", start, *given, *options]
+
+
+def night(folder: Path, *options: str, code: int = 0) -> dict[str, object]:
+    """Run a night in a process of its own and return what it printed."""
+    done = subprocess.run(command(folder, *options), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr[-2000:]
+    return dict(json.loads(done.stdout)) if done.stdout else {"error": done.stderr}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop after its first night; tests copy it."""
+    folder = shop(tmp_path_factory.mktemp("nights") / "shop")
+    first = night(folder)
+    assert first["outcome"] == "published"
+    assert first["reason"] == "nothing was published before"
+    return folder
+
+
+@pytest.fixture
+def after_first(published: Path, tmp_path: Path) -> Path:
+    """The same shop at the same path again, so that nothing but the night differs."""
+    kept = tmp_path / "kept"
+    shutil.copytree(published, kept)
+    yield published
+    shutil.rmtree(published)
+    shutil.copytree(kept, published)
+
+
+def more_orders(folder: Path) -> None:
+    lines = [f"u{user},b{(user * 5) % 60},5,1700900000" for user in range(0, 120, 2)]
+    with (folder / "orders.csv").open("a") as orders:
+        orders.write("\n".join(lines) + "\n")
+
+
+def test_an_unchanged_night_trains_nothing(after_first: Path) -> None:
+    before = artifact_id_of(after_first / "out" / "current")
+    second = night(after_first)
+    assert second["outcome"] == "unchanged"
+    assert second["artifact_id"] == before
+    assert set(second["steps"]) == {"graph", "end"}
+
+
+def test_new_orders_are_learned_measured_and_published(after_first: Path) -> None:
+    before = artifact_id_of(after_first / "out" / "current")
+    more_orders(after_first)
+    second = night(after_first)
+    assert second["outcome"] == "published"
+    assert second["artifact_id"] != before
+    measured = second["steps"]["measure"]
+    assert measured["published"] is not None
+    assert measured["num_users"] >= 10
+    summary = Path(str(second["summary"]))
+    assert "| published before |" in summary.with_suffix(".md").read_text()
+    recommender = Recommender.load(after_first / "out" / "current")
+    answer = recommender.recommend("u4", k=59)
+    assert "b20" not in {item.item_id for item in answer}  # ordered that night: it is known
+
+
+def test_half_the_catalogue_gone_is_refused_and_all_stays(after_first: Path) -> None:
+    before = artifact_id_of(after_first / "out" / "current")
+    books = (after_first / "books.csv").read_text().splitlines(keepends=True)
+    (after_first / "books.csv").write_text("".join(books[:31]))
+    orders = (after_first / "orders.csv").read_text().splitlines(keepends=True)
+    few = [line for line in orders if line.split(",")[1] in {f"b{i}" for i in range(30)}]
+    (after_first / "orders.csv").write_text(orders[0] + "".join(few))
+    refused = night(after_first, code=1)
+    assert refused["outcome"] == "refused"
+    assert "count_drop: entities of type book fell from 60 to 30" in refused["reason"]
+    assert artifact_id_of(after_first / "out" / "current") == before
+    gates = ("count_drop", "delete_share", "degree_drift", "orphan_rise")
+    options = [word for gate in gates for word in ("--accept-gate", gate)]
+    assert night(after_first, *options, "--reason", "a sale")["outcome"] == "published"
+    assert "reason" in night(after_first, "--accept-gate", "count_drop", code=2)["error"]
+
+
+def test_a_worse_model_is_refused(after_first: Path) -> None:
+    before = artifact_id_of(after_first / "out" / "current")
+    worse = {**CONFIG, "sources": ["popularity"], "pipeline": {"rankers": ["linear"]}}
+    (after_first / "nightly.yaml").write_text(yaml.safe_dump(worse))
+    refused = night(after_first, code=1)
+    assert "NDCG@20 is" in refused["reason"]
+    assert refused["steps"]["measure"]["relative"] < -0.02
+    assert refused["artifact_id"] == before
+
+
+@pytest.mark.parametrize(
+    "moment", ["graph: published", "window 2 of 3", "writing the artifact", "measuring against"]
+)
+def test_a_killed_night_goes_on_to_the_same_end(after_first: Path, moment: str) -> None:
+    more_orders(after_first)
+    before = artifact_id_of(after_first / "out" / "current")
+    with subprocess.Popen(command(after_first), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if moment in line:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert artifact_id_of(after_first / "out" / "current") == before
+    assert night(after_first)["outcome"] == "published"
+    killed = artifact_id_of(after_first / "out" / "current")
+    assert killed == _uninterrupted(after_first)
+
+
+def _uninterrupted(folder: Path, found: dict[str, str] = {}) -> str:  # noqa: B006
+    """Return the artifact of the same two nights without a kill."""
+    if "id" not in found:
+        shutil.rmtree(folder / "out")
+        orders = (folder / "orders.csv").read_text().splitlines(keepends=True)
+        (folder / "orders.csv").write_text("".join(orders[:-60]))
+        night(folder)
+        (folder / "orders.csv").write_text("".join(orders))
+        night(folder)
+        found["id"] = artifact_id_of(folder / "out" / "current")
+    return found["id"]
+
+
+def test_two_nights_at_once_are_refused(after_first: Path) -> None:
+    more_orders(after_first)
+    with subprocess.Popen(command(after_first), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "graph: reading" in line:
+                break
+        assert "found one running" in night(after_first, code=3)["error"]
+        process.stderr.read()
+    assert process.returncode == 0
+
+
+def test_a_broken_journal_is_told(after_first: Path) -> None:
+    journal = after_first / "out" / "nights" / "journal.json"
+    journal.write_text("{")
+    assert "delete it to begin anew" in night(after_first, code=2)["error"]
