@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 something the caller can mend (the message says how).
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graph_etl.errors import GraphEtlError
-from kgrec.errors import ConfigError, KgrecError
+from kgrec.errors import ConfigError, KgrecError, NightRunningError
 
 app = typer.Typer(
     help="Knowledge-graph recommendations: train, measure, serve, explain.",
@@ -29,6 +30,7 @@ index_app = typer.Typer(help="The vector index of an artifact.", no_args_is_help
 app.add_typer(index_app, name="index")
 
 _err = Console(stderr=True)
+_RANGE = re.compile(r"(-?\d+(?:\.\d+)?)?\.\.(-?\d+(?:\.\d+)?)?")
 
 ArtifactPath = Annotated[
     Path, typer.Argument(help="Pointer file (runs/demo/current) or artifact folder.")
@@ -84,6 +86,42 @@ def train(
 
 
 @app.command()
+def nightly(
+    config: Annotated[Path, typer.Argument(help="Nightly configuration: configs/nightly.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder of all nights.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of dataset.yaml's tables.")] = None,
+    accept_gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A gate that may fail this once; give a --reason."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the log of versions.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Build, train, measure against the published model; publish or refuse.
+
+    Exit codes: 0 published or unchanged, 1 refused, 2 wrong input, 3 another night is running.
+    """
+    from dataclasses import asdict
+
+    from kgrec.config import NightlyConfig, load_config
+    from kgrec.jobs.nightly import nightly as nightly_job
+
+    with _user_errors(), _progress() as tell:
+        if accept_gate and not reason.strip():
+            raise ConfigError("Expected a --reason with --accept-gate, got none; it is logged")
+        loaded = load_config(config, NightlyConfig)
+        if data is not None:
+            loaded = loaded.model_copy(update={"data": data.resolve()})
+        accepted = dict.fromkeys(accept_gate or [], reason)
+        night = nightly_job(loaded, out, accepted=accepted, progress=tell)
+    if as_json:
+        _print_json({**asdict(night), "summary": str(night.summary)})
+    else:
+        typer.echo(f"{night.outcome}: {night.reason}\n{night.summary.with_suffix('.md')}")
+    raise typer.Exit(1 if night.outcome == "refused" else 0)
+
+
+@app.command()
 def fetch(
     name: Annotated[
         str | None, typer.Argument(help="One resource; all of the demo's if left out.")
@@ -127,11 +165,14 @@ def evaluate(
 def recommend(
     path: ArtifactPath,
     user: Annotated[str | None, typer.Argument(help="User id.")] = None,
-    history: Annotated[str | None, typer.Option(help="Item ids, oldest first, by commas.")] = None,
+    history: Annotated[
+        str | None, typer.Option(help="Item ids, oldest first, by commas or as a JSON list.")
+    ] = None,
     k: K = 10,
     explain: Annotated[bool, typer.Option(help="Give the reason for each item.")] = False,
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", help='relation=name, as "has_genre=Comedy".')
+        list[str] | None,
+        typer.Option("--filter", help="relation=name, or column=1990..1999 for a number."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,9 +183,9 @@ def recommend(
     with _user_errors():
         if user is None and history is None:
             raise ConfigError("Expected a user id or --history, got neither")
-        items = None if history is None else [part.strip() for part in history.split(",") if part]
+        wanted, items = _filters(filters), _items(history)
         answer = Recommender.load(path).recommend(
-            user, history=items, k=k, explain=explain, filters=_filters(filters)
+            user, history=items, k=k, explain=explain, filters=wanted
         )
     _print_json(answer.to_dict()) if as_json else print_answer(answer)
 
@@ -186,15 +227,49 @@ def report(path: Annotated[Path, typer.Argument(help="Run folder or its pointer.
 def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
     """Show an artifact's vector indexes: kind, size, recall measured against exact search."""
     from kgrec.artifact import load_artifact
+    from kgrec.cli_output import index_in_words
 
     with _user_errors():
         found: dict[str, Any] = load_artifact(path).scorer.describe().get("indexes", {})
     if as_json:
         _print_json(found)
         return
+    if not found:
+        typer.echo("no vector index: all candidates come from sources without vectors")
     for name, description in found.items():
-        facts = ", ".join(f"{key} {value}" for key, value in description.items())
-        typer.echo(f"{name}: {facts}")
+        typer.echo(f"{name}: {index_in_words(description)}")
+
+
+@index_app.command("build")
+def index_build(
+    path: ArtifactPath,
+    source: Annotated[str, typer.Option(help="Source whose vectors are indexed.")] = "towers",
+    kind: Annotated[str, typer.Option(help="auto, flat (exact), hnsw or ivf.")] = "auto",
+    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
+    recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
+    neighbours: Annotated[int, typer.Option(help="Links of a vector in HNSW.")] = 32,
+    construction_effort: Annotated[int, typer.Option(help="Effort of building HNSW.")] = 120,
+    as_json: AsJson = False,
+) -> None:
+    """Build a vector index anew and publish the artifact with it; nothing is trained."""
+    from dataclasses import asdict
+
+    from kgrec.cli_output import print_rebuilt_index
+    from kgrec.jobs.index_build import build_index, index_config
+
+    with _user_errors():
+        config = index_config(
+            kind=kind,
+            target_recall=target_recall,
+            recall_k=recall_k,
+            neighbours=neighbours,
+            construction_effort=construction_effort,
+        )
+        found = build_index(path, config, source)
+    if as_json:
+        _print_json({**asdict(found), "artifact": str(found.artifact)})
+    else:
+        print_rebuilt_index(found, path)
 
 
 @app.command()
@@ -245,15 +320,38 @@ def rollback(
 
 
 def _filters(given: list[str] | None) -> dict[str, Any] | None:
-    if not given:
-        return None
+    """Return filters by key; several values of one key mean any of them."""
     filters: dict[str, Any] = {}
-    for text in given:
+    for text in given or ():
         key, separator, value = text.partition("=")
         if not separator:
-            raise ConfigError(f"Expected --filter relation=name, got '{text}'")
-        filters.setdefault(key.strip(), []).append(value.strip())
-    return filters
+            raise ConfigError(
+                f"Expected --filter relation=name or column=LEAST..MOST, got '{text}'"
+            )
+        filters.setdefault(key.strip(), []).append(_wanted(value.strip()))
+    return {key: found[0] if len(found) == 1 else found for key, found in filters.items()} or None
+
+
+def _wanted(value: str) -> str | tuple[float | None, float | None]:
+    ends = _RANGE.fullmatch(value)
+    if ends is None:
+        return value
+    low, high = (None if end is None else float(end) for end in ends.groups())
+    return low, high
+
+
+def _items(given: str | None) -> list[str] | None:
+    """Return item ids out of "a,b", or out of a JSON list where ids hold commas."""
+    if given is None:
+        return None
+    if given.startswith("["):
+        try:
+            return [str(item) for item in json.loads(given)]
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"Expected item ids by commas or as a JSON list in --history, got {given}: {error}"
+            ) from error
+    return [part.strip() for part in given.split(",") if part.strip()]
 
 
 def _print_json(value: Any) -> None:
@@ -266,8 +364,8 @@ def _user_errors() -> Iterator[None]:
     try:
         yield
     except (KgrecError, GraphEtlError) as error:
-        _err.print(f"error: {error}", style="red", highlight=False, markup=False)
-        raise typer.Exit(2) from error
+        _err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(3 if isinstance(error, NightRunningError) else 2) from error
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -11,9 +13,12 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from kgrec.jobs.doctor import Finding
+    from kgrec.jobs.index_build import RebuiltIndex
     from kgrec.jobs.run import RunResult
     from kgrec.serving.answers import Recommendations
     from kgrec.serving.deletion_test import DeletionTest
+
+_WIDTH_OF_A_FILE = 500
 
 
 def print_run(result: RunResult) -> None:
@@ -45,12 +50,39 @@ def _deletion(test: DeletionTest) -> str:
 
 
 def print_answer(answer: Recommendations) -> None:
-    """Print one line an item: rank, id, title, and the reason where there is one."""
+    """Print one line an item: rank, title, id, and the reason where there is one."""
     if not answer.personalised and answer.reason:
         typer.echo(answer.reason)
     for item in answer.items:
         reason = f"  — {item.explanation.text}" if item.explanation is not None else ""
-        typer.echo(f"{item.rank:>3}. {item.title} [{item.item_id}]{reason}")
+        number = "" if item.title == item.item_id else f" [{item.item_id}]"
+        typer.echo(f"{item.rank:>3}. {item.title}{number}{reason}")
+
+
+def index_in_words(description: Mapping[str, Any]) -> str:
+    """Return kind, size, search effort and measured recall of a vector index on one line."""
+    effort = description["effort"]
+    parts = [
+        f"{description['kind']}{' (exact)' if description['kind'] == 'flat' else ''}",
+        f"{description['num_items']:,} vectors of {description['dim']} numbers",
+        *([] if effort is None else [f"search effort {effort}"]),
+        f"recall@{description['recall_k']} {description['recall']:.4f} "
+        f"on {description['queries']} histories"
+        if "recall" in description
+        else "recall not measured",
+    ]
+    return ", ".join(parts)
+
+
+def print_rebuilt_index(found: RebuiltIndex, path: Path) -> None:
+    """Print the index before and after, and where the new artifact lies."""
+    typer.echo(f"before    {index_in_words(found.before) if found.before else 'none'}")
+    typer.echo(f"after     {index_in_words(found.after)}")
+    typer.echo(f"artifact  {found.artifact}")
+    if found.published:
+        typer.echo(f"published by {path}; back: kgrec rollback {path}")
+    else:
+        typer.echo(f"not published: kgrec publish {found.artifact} POINTER")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -58,4 +90,5 @@ def print_findings(findings: Sequence[Finding]) -> None:
     table = Table("area", "what", "status", "detail", box=None)
     for finding in findings:
         table.add_row(finding.area, finding.name, finding.status, finding.detail)
-    Console().print(table)
+    # what goes to a file or a pipe is not folded to the width of a terminal
+    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE).print(table)

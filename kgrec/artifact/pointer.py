@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from graph_etl.snapshot import MANIFEST, sha256_of, sync_folder, write_synced
@@ -28,6 +29,12 @@ def resolve(path: Path) -> tuple[Path, str | None]:
         ArtifactError: Nothing is there, or the pointer is malformed or contradicts the folder.
     """
     if path.is_dir():
+        pointer = path / "current"
+        if pointer.is_file() and not (path / MANIFEST).is_file():
+            raise ArtifactError(
+                f"Expected an artifact folder or a pointer file, got {path}, the folder of a run; "
+                f"did you mean {pointer}?"
+            )
         return path, None
     if not path.is_file():
         raise ArtifactError(
@@ -44,8 +51,8 @@ def resolve(path: Path) -> tuple[Path, str | None]:
     if actual != sha256:
         read_manifest(folder, sha256)  # says so where the folder, not the pointer, is damaged
         raise ArtifactError(
-            f"Expected the pointer file {path} to name the sha256 {actual[:12]}… of "
-            f"{folder / MANIFEST}, got {sha256[:12]}…: the pointer is altered; {REMEDY}"
+            f"Expected the pointer file {path} to name the sha256 {actual} of "
+            f"{folder / MANIFEST}, got {sha256}: the pointer is altered; {REMEDY}"
         )
     return folder, sha256
 
@@ -94,6 +101,22 @@ def rollback(pointer: Path) -> Path:
     _replace(pointer, past[-1])
     _replace(_history_file(pointer), b"".join(past))
     return folder
+
+
+def prune_artifacts(root: Path, pointer: Path, keep: int) -> tuple[Path, ...]:
+    """Delete the artifacts of a folder but the last published ones; return what went.
+
+    Args:
+        root: Folder of artifacts.
+        pointer: The pointer file; what it names always stays.
+        keep: Artifacts that stay, the present one among them.
+    """
+    past = [_parse(line, pointer)[0].resolve() for line in reversed(_past(pointer))]
+    kept = list(dict.fromkeys(past))[: max(keep, 1)]
+    gone = sorted(path for path in root.glob("artifact-*") if path.resolve() not in kept)
+    for path in gone:
+        shutil.rmtree(path)
+    return tuple(gone)
 
 
 def _past(pointer: Path) -> list[bytes]:

@@ -160,6 +160,16 @@ def load_artifact(path: str | Path, *, scorers: ScorerTypes | None = None) -> Ar
     )
 
 
+def artifact_id_of(path: str | Path) -> str:
+    """Return the id of an artifact folder, or of the one a pointer names; reads the manifest alone.
+
+    Raises:
+        ArtifactError: Nothing is there, or the pointer or the manifest is damaged.
+    """
+    folder, sha256 = resolve(Path(path))
+    return str(read_manifest(folder, sha256)["artifact_id"])
+
+
 def _manifest(
     folder: Path,
     scorer: Scorer,

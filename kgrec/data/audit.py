@@ -86,7 +86,8 @@ def audit_dataset(dataset: Dataset) -> tuple[Dataset, AuditReport]:
         found = "; ".join(f"{counts[check]} {RULES[check][1]} ({check})" for check in refused)
         raise DataError(
             f"Expected dataset '{dataset.name}' ({dataset.snapshot_id}) to pass its audit, got "
-            f"{found}; repair the source tables and build the snapshot again"
+            f"{found}; mend the source tables, or what dataset.yaml says of them (likes: "
+            "interactions.positive), and build the snapshot again"
         )
     events, graph = dataset.interactions, dataset.graph
     kept_events, kept_triples = _distinct_events(events), _distinct_triples(graph)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kgrec.artifact import load_artifact
+from kgrec.artifact import artifact_id_of, load_artifact
 from kgrec.config import RunConfig
 from kgrec.data.dataset import load_dataset
 from kgrec.data.splits import SplitConfig, make_split
@@ -15,7 +15,7 @@ from kgrec.evaluation.evaluator import evaluate
 from kgrec.evaluation.ledger import TestLedger
 from kgrec.evaluation.records import hash_of_config, make_run
 from kgrec.evaluation.tables import metric_table
-from kgrec.jobs.workspace import workspace_of
+from kgrec.jobs.workspace import Workspace, workspace_of
 
 
 def stored_measures(path: Path) -> dict[str, Any]:
@@ -25,11 +25,18 @@ def stored_measures(path: Path) -> dict[str, Any]:
         path: Run folder, its pointer, or one of its artifacts.
 
     Raises:
+        ArtifactError: The pointer or the manifest is damaged.
         ConfigError: No run lies there, or its run.json is about another artifact.
     """
-    found: dict[str, Any] = json.loads(workspace_of(path).summary.read_bytes())
-    if path.exists() and path.name not in ("current", workspace_of(path).root.name):
-        _must_be(path.name, found, path)
+    workspace = workspace_of(path)
+    found = _summary(workspace)
+    asked = artifact_id_of(workspace.current if _is_run(path, workspace) else path)
+    if asked != found["artifact_id"]:
+        raise ConfigError(
+            f"Expected the artifact {found['artifact_id']} that {workspace.summary} tells of, got "
+            f"{asked}, which came later or from elsewhere; measure it with "
+            f"'kgrec evaluate {path} --open-test'"
+        )
     return found
 
 
@@ -39,15 +46,19 @@ def measure_again(path: Path) -> dict[str, Any]:
     The opening is written to the run's ledger as a repeat.
 
     Raises:
-        ConfigError: No run lies there.
+        ConfigError: No run lies there, or its snapshot is another one by now.
         ArtifactError: The artifact is damaged.
     """
     workspace = workspace_of(path)
-    stored = json.loads(workspace.summary.read_bytes())
-    config = RunConfig.model_validate(stored["config"])
-    artifact = load_artifact(workspace.current if path.is_dir() is False else path)
-    _must_be(artifact.artifact_id, stored, path)
+    artifact = load_artifact(workspace.current if _is_run(path, workspace) else path)
+    config = RunConfig.model_validate(artifact.manifest["config"])
     dataset = load_dataset(workspace.snapshot, config.seed)
+    if dataset.snapshot_id != artifact.manifest["snapshot_id"]:
+        raise ConfigError(
+            f"Expected {artifact.path} to be trained on {dataset.snapshot_id}, which "
+            f"{workspace.snapshot} names, got {artifact.manifest['snapshot_id']}; run 'kgrec run' "
+            "again to train on the data as it is now"
+        )
     split = make_split(dataset, SplitConfig(name=config.split, seed=config.seed))
     ledger = TestLedger(workspace.ledger)
     described = {"artifact": artifact.artifact_id}
@@ -78,7 +89,7 @@ def measure_again(path: Path) -> dict[str, Any]:
     )
     return {
         "artifact_id": artifact.artifact_id,
-        "protocol": stored["protocol"],
+        "protocol": _summary(workspace)["protocol"],
         "tables": [
             {
                 "split": split.name,
@@ -100,9 +111,16 @@ def measure_again(path: Path) -> dict[str, Any]:
     }
 
 
-def _must_be(artifact_id: str, stored: dict[str, Any], path: Path) -> None:
-    if artifact_id != stored["artifact_id"]:
+def _summary(workspace: Workspace) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(workspace.summary.read_bytes())
+    except ValueError as error:
         raise ConfigError(
-            f"Expected the artifact {stored['artifact_id']} that the run near {path} measured, got "
-            f"{artifact_id}; its measures went with its own run"
-        )
+            f"Expected JSON in {workspace.summary}, got: {error}; the file is damaged: run "
+            "'kgrec run' again, what was measured is not measured anew"
+        ) from error
+    return found
+
+
+def _is_run(path: Path, workspace: Workspace) -> bool:
+    return path.resolve() == workspace.root.resolve()

@@ -153,6 +153,8 @@ def _heading(name: str) -> Content:
 
 def _cell(words: str) -> Markup:
     """Return a cell with what stands in brackets made small."""
+    if words.startswith("("):  # a difference without a relative one before it
+        words = words[1:-1]
     value, space, rest = words.partition(" [")
     relative, difference, change = words.partition(" % (")
     if difference:

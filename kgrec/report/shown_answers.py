@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,9 +19,11 @@ KINDS = {
     "path": "specific facts of the graph",
     "follows": "the liked item it follows from",
     "generic path": "facts that many items share",
+    "whole history": "no single liked item carries it",
     "popular": "popularity alone",
 }
 _SHOWN_LIKES = 8
+_SHOWN_SOURCES = 3
 
 
 def answers_section(report: ReportInput) -> Markup | None:
@@ -101,11 +103,18 @@ def _behind(one: Recommendation) -> Markup:
         if why.drop is not None and math.isfinite(why.drop):
             parts.append(tag("span", f"needs {why.drop:.2f}", class_="kind"))
     if one.sources:
-        parts.append(tag("span", "found by ", from_data(", ".join(one.sources))))
+        parts.append(_found_by(one.sources))
     if why is None or not why.path_text:
         return tag("div", *parts, class_="tags")
     facts = [tag("li", from_data(fact)) for fact in why.path_text]
     return folded(tag("span", *parts, class_="tags"), tag("ul", *facts))
+
+
+def _found_by(sources: Sequence[str]) -> Markup:
+    """Return the sources that ranked the item best; all of them stand in the tooltip."""
+    named, further = ", ".join(sources[:_SHOWN_SOURCES]), len(sources) - _SHOWN_SOURCES
+    more = f" and {further} more" if further > 0 else ""
+    return tag("span", "found by ", from_data(named), more, title=", ".join(sources))
 
 
 def _deletion_words(found: DeletionTest) -> Markup:
@@ -116,6 +125,10 @@ def _deletion_words(found: DeletionTest) -> Markup:
         if proven
         else "The interval reaches down to one half, so that chance cannot be ruled out."
     )
+    without = ""
+    if found.num_without_item:
+        count = wording.counted(found.num_without_item, "further explanation")
+        without = f"{count} named no liked item and could not be tested. "
     return join(
         [
             tag(
@@ -130,8 +143,8 @@ def _deletion_words(found: DeletionTest) -> Markup:
             ),
             tag(
                 "p",
-                f"{wording.counted(found.num_without_item, 'explanation')} met on the way named "
-                "no liked item and could not be tested. This measures whether reasons are true of "
+                without,
+                "This measures whether reasons are true of "
                 "the model; whether they read well is for people to judge.",
                 class_="note",
             ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from kgrec.report import wording
 from kgrec.report.inputs import MeasuredTable, ReportInput
 from kgrec.report.markup import Markup, from_data, join, tag
@@ -64,13 +66,6 @@ def _verdict(report: ReportInput, main: MeasuredTable) -> Markup:
 
 
 def _sentence(found: Comparison, *, tuned: bool) -> Markup:
-    gain = found.relative
-    effect = tag(
-        "strong",
-        wording.signed_percent(gain.value),
-        class_=("good" if gain.value > 0 else "bad") if found.proven else "open",
-    )
-    ends = f" [{wording.signed_percent(gain.low)}, {wording.signed_percent(gain.high)}]"
     settings = (
         f" against {found.other}{' with tuned settings' if tuned else ''}"
         f" ({wording.p_value(found.test.p_bootstrap)}, paired over "
@@ -79,8 +74,9 @@ def _sentence(found: Comparison, *, tuned: bool) -> Markup:
     if not found.proven:
         verdict = ": no difference that these users could prove."
     else:
-        verdict = ": better." if gain.value > 0 else ": worse."
-    return join(["That is ", effect, ends, settings, verdict])
+        verdict = ": better." if found.test.difference.value > 0 else ": worse."
+    size, ends = _gain(found)
+    return join(["That is ", tag("strong", size, class_=_kind(found)), ends, settings, verdict])
 
 
 def _figures(report: ReportInput, main: MeasuredTable) -> Markup:
@@ -132,7 +128,8 @@ def _caveats(report: ReportInput, main: MeasuredTable) -> Markup:
 
 def _how(report: ReportInput, main: MeasuredTable) -> Markup:
     users = max(run.record.slices[main.slice].num_users for run in main.runs)
-    meaning = wording.SPLITS.get(main.split, "")
+    without_time = {} if report.dataset.has_time else wording.WITHOUT_TIME
+    meaning = (wording.SPLITS | without_time).get(main.split, "")
     return join(
         [
             "Split ",
@@ -146,15 +143,10 @@ def _how(report: ReportInput, main: MeasuredTable) -> Markup:
 
 
 def _against(found: Comparison) -> Markup:
-    gain = found.relative
+    size, ends = _gain(found)
     proof = "" if found.proven else ", not proven"
-    return join(
-        [
-            f"Against it {found.ours} stands at {wording.signed_percent(gain.value)} "
-            f"[{wording.signed_percent(gain.low)}, {wording.signed_percent(gain.high)}] "
-            f"({wording.p_value(found.test.p_bootstrap)}{proof}).",
-        ]
-    )
+    p = wording.p_value(found.test.p_bootstrap)
+    return join([f"Against it {found.ours} stands at {size}{ends} ({p}{proof})."])
 
 
 def _elsewhere(report: ReportInput, main: MeasuredTable) -> Markup:
@@ -181,15 +173,25 @@ def _elsewhere(report: ReportInput, main: MeasuredTable) -> Markup:
 
 
 def _against_short(found: Comparison) -> Markup:
-    gain = found.relative
-    kind = ("good" if gain.value > 0 else "bad") if found.proven else "open"
-    change = found.test.difference
-    if abs(gain.value) < 10:  # a ratio to a reference that is near 0 says little
-        size = wording.signed_percent(gain.value)
-        ends = f" [{wording.signed_percent(gain.low)}, {wording.signed_percent(gain.high)}]"
-    else:
-        size = wording.minus(f"{change.value:+.4f}")
-        ends = wording.minus(f" [{change.low:+.4f}, {change.high:+.4f}]")
-    return join(
-        [tag("strong", size, class_=kind), ends, f", {wording.p_value(found.test.p_bootstrap)}"]
+    size, ends = _gain(found)
+    p = wording.p_value(found.test.p_bootstrap)
+    return join([tag("strong", size, class_=_kind(found)), ends, f", {p}"])
+
+
+def _gain(found: Comparison) -> tuple[str, str]:
+    """Return the gain and its interval in words: relative, absolute where that says little."""
+    gain, change = found.relative, found.test.difference
+    # against a reference that is 0 or near it there is no relative gain, or one that says little
+    if abs(gain.value) < 10 and isfinite(gain.low):
+        low, high = wording.signed_percent(gain.low), wording.signed_percent(gain.high)
+        return wording.signed_percent(gain.value), f" [{low}, {high}]"
+    return (
+        wording.minus(f"{change.value:+.4f}"),
+        wording.minus(f" [{change.low:+.4f}, {change.high:+.4f}]"),
     )
+
+
+def _kind(found: Comparison) -> str:
+    if not found.proven:
+        return "open"
+    return "good" if found.test.difference.value > 0 else "bad"

@@ -16,6 +16,12 @@ SPLITS = {
     "cold_items": "items without a single interaction in training are to be found",
     "as_published": "the published test file that came with the data",
 }
+WITHOUT_TIME = {
+    "per_user_time": "the data has no times, so that a part of each user's events, drawn at "
+    "random, is hidden",
+    "new_users": "users the model never saw; a part of their history, drawn at random since the "
+    "data has no times, comes with the request, the rest is hidden",
+}
 METRICS = {
     "recall": "share of a user's hidden likes among the first {k}",
     "ndcg": "hits among the first {k}, the higher in the list the more they count",

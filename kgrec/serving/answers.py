@@ -95,7 +95,8 @@ class Recommendation:
     def __str__(self) -> str:
         chance = "" if self.probability is None else f"  {self.probability:.0%}"
         reason = "" if self.explanation is None else f"  ({self.explanation.text})"
-        return f"{self.rank:>3}. {self.title} [{self.item_id}]{chance}{reason}"
+        number = "" if self.title == self.item_id else f" [{self.item_id}]"
+        return f"{self.rank:>3}. {self.title}{number}{chance}{reason}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 from rapidfuzz import fuzz, process, utils
 
 from kgrec.data.dataset import Items
-from kgrec.data.interactions import IntArray
+from kgrec.data.interactions import BoolArray, IntArray
 from kgrec.errors import UnknownItemError
 
 NUM_NEAREST = 4
 MIN_SIMILARITY = 0.65
+MAX_BEARERS = 3
 
 
 class Catalogue:
@@ -26,6 +28,7 @@ class Catalogue:
         self.items = items
         self._row_of = {item_id: row for row, item_id in enumerate(items.ids)}
         self._normalised_titles = [utils.default_process(title) for title in items.titles]
+        self._bearers = Counter(self._normalised_titles)
 
     def __len__(self) -> int:
         return len(self.items.ids)
@@ -60,6 +63,16 @@ class Catalogue:
     def title(self, row: int) -> str:
         """Return the title of a row, its id where it has none."""
         return str(self.items.titles[row]) or self.item_id(row)
+
+    def have_title_of(self, rows: IntArray, row: int) -> BoolArray:
+        """Return which rows bear the title of ``row``, capitals and punctuation aside.
+
+        A title of more than a few items names a kind ("Gift card"), not one thing: then none does.
+        """
+        title = self._normalised_titles[row]
+        if not title or self._bearers[title] > MAX_BEARERS:
+            return np.zeros(len(rows), dtype=bool)
+        return np.array([self._normalised_titles[other] == title for other in rows], dtype=bool)
 
     def search(self, text: str, k: int) -> list[tuple[int, float]]:
         """Return (row, similarity in 0..1) of the k titles nearest to ``text``, best first.

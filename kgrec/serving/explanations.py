@@ -93,12 +93,13 @@ class Explainer:
         liked = liked_items(history)
         if len(items) == 0 or len(liked) == 0:
             return [self.popular(int(item)) for item in items]
-        specific = [self._paths.facts(liked, int(item), generic=False) for item in items]
         similarity = self.co_likes.similarity(items, liked)
-        tried = [
-            self._shortlist(liked, row, facts)
-            for row, facts in zip(similarity, specific, strict=True)
-        ]
+        specific, tried = [], []
+        for n, item in enumerate(items):
+            # "you liked X" is no reason for X: catalogues hold things under two ids
+            other = ~self._catalogue.have_title_of(liked, int(item))
+            specific.append(self._paths.facts(liked[other], int(item), generic=False))
+            tried.append(self._shortlist(liked[other], similarity[n][other], specific[n]))
         falls = drops(self._scorer, history, items, tried)
         reasons = []
         for n, item in enumerate(items):
@@ -136,7 +137,7 @@ class Explainer:
 
     def _carriers(self, tried: IntArray, falls: FloatArray) -> list[_Carrier]:
         """Return the liked items that may be named, the largest drop first; none without a drop."""
-        largest = float(falls.max())
+        largest = float(falls.max(initial=0.0))
         if largest <= 0.0:
             return []
         order = np.argsort(-falls, kind="stable")

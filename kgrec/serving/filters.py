@@ -53,9 +53,9 @@ class ItemFilter:
             elif key in self._catalogue.items.numeric:
                 allowed &= self._in_range(key, wanted)
             else:
-                raise RequestError(
-                    f"Expected a filter out of {', '.join(self.keys) or 'none'}, got {key!r}"
-                )
+                known = f"a filter out of {', '.join(self.keys)}" if self.keys else "no filter"
+                why = "" if self.keys else ": the items have neither facts nor numbers"
+                raise RequestError(f"Expected {known}, got {key!r}{why}")
         allowed[self._catalogue.rows(exclude)] = False
         return allowed
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _IRREGULAR = {"is": "are", "was": "were", "has": "have", "does": "do"}
+_AUXILIARIES = {*_IRREGULAR, *_IRREGULAR.values()}
 
 
 def listed(names: Sequence[str]) -> str:
@@ -57,14 +58,18 @@ def fact(head: str, phrase: str, tail: str) -> str:
 
 
 def _joined(phrases: Sequence[str]) -> str:
-    """Join phrases, the verb said once where they share it: "were directed by and written by"."""
-    first = phrases[0].partition(" ")[0]
-    shared = first in {"are", "were", "have", "do", *_IRREGULAR}
-    rest = [
-        phrase.removeprefix(f"{first} ") if shared and phrase.startswith(f"{first} ") else phrase
-        for phrase in phrases[1:]
-    ]
-    return " and ".join([phrases[0], *rest])
+    """Join phrases; an auxiliary that some share comes first, and is said once.
+
+    >>> _joined(["star", "were directed by", "were written by"])
+    'were directed by, written by and star'
+    """
+    said: set[str] = set()
+    parts = []
+    for phrase in sorted(phrases, key=lambda phrase: phrase.partition(" ")[0] not in _AUXILIARIES):
+        verb, _, rest = phrase.partition(" ")
+        parts.append(rest if verb in said else phrase)
+        said |= {verb} & _AUXILIARIES
+    return listed(parts)
 
 
 def _plural_verb(verb: str) -> str:

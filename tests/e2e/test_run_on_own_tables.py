@@ -4,9 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
+from own_tables import write_tables
 from typer.testing import CliRunner
 
 from kgrec import ArtifactError, Recommender
@@ -14,64 +13,6 @@ from kgrec.cli import app
 from kgrec.evaluation.ledger import TestLedger
 
 pytestmark = pytest.mark.slow
-
-DATASET = {
-    "name": "little-shop",
-    "items": {
-        "table": "books.csv",
-        "id": "isbn",
-        "title": "title",
-        "entity_type": "book",
-        "text": ["{title} by {author}"],
-        "attributes": [
-            {"column": "author", "relation": "written_by", "entity_type": "person",
-             "phrase": "was written by"},
-            {"column": "subjects", "separator": "|", "relation": "is_about",
-             "entity_type": "subject", "phrase": "is about"},
-        ],
-    },
-    "interactions": {
-        "table": "orders.csv",
-        "user": "customer",
-        "item": "isbn",
-        "value": "stars",
-        "timestamp": "at",
-        "positive": {"min_value": 4},
-    },
-}  # fmt: skip
-RUN = {
-    "name": "little",
-    "dataset": "dataset.yaml",
-    "encoder": "off",
-    "further_splits": ["cold_items", "new_users"],
-    "baselines": ["popularity", "ease"],
-    "tuning": {"trials": 2},
-    "sources": ["ease", "svd", "kg_neighbours", "towers"],
-    "towers": {"steps": 5, "embedding_dim": 8, "users_per_step": 64},
-    "pipeline": {"rankers": ["lightgbm", "linear"], "lightgbm": {"rounds": 10}},
-    "explained": 50,
-}
-
-
-def write_tables(folder: Path, num_users: int = 120, num_items: int = 60) -> None:
-    """Write books of three subjects and readers who like one of them."""
-    rng = np.random.default_rng(0)
-    subject = np.arange(num_items) % 3
-    lines = ["isbn,title,author,subjects"]
-    for item in range(num_items):
-        author = f"Author {item // 4}"
-        lines.append(f'b{item},"Book, number {item}",{author},subject {subject[item]}|print')
-    (folder / "books.csv").write_text("\n".join(lines) + "\n")
-    lines = ["customer,isbn,stars,at"]
-    for user in range(num_users):
-        weight = np.where(subject == user % 3, 8.0, 1.0)
-        items = rng.choice(num_items, size=25, replace=False, p=weight / weight.sum())
-        for place, item in enumerate(items):
-            stars = 5 if subject[item] == user % 3 else 2
-            lines.append(f"u{user},b{item},{stars},{1_700_000_000 + 3600 * place + user}")
-    (folder / "orders.csv").write_text("\n".join(lines) + "\n")
-    (folder / "dataset.yaml").write_text(yaml.safe_dump(DATASET))
-    (folder / "run.yaml").write_text(yaml.safe_dump(RUN))
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +100,24 @@ def test_a_second_run_changes_nothing(finished: Path) -> None:
         [(one["model"], one["metrics"]) for one in table["models"]] for table in again
     ]
     assert pointer == (finished / "current").read_text()
+
+
+def test_measures_are_told_of_the_artifact_that_they_were_made_of(
+    finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "out")
+    pointer = str(tmp_path / "out" / "current")
+    built = CliRunner().invoke(app, ["index", "build", pointer, "--kind", "hnsw"])
+    assert built.exit_code == 0, built.output
+    stale = CliRunner().invoke(app, ["evaluate", pointer])
+    assert stale.exit_code == 2
+    assert "came later or from elsewhere; measure it with" in stale.stderr
+    again = json.loads(
+        CliRunner().invoke(app, ["evaluate", pointer, "--open-test", "--json"]).stdout
+    )
+    assert again["artifact_id"] == (tmp_path / "out" / "current").read_text().split()[0][10:]
+    assert again["tables"][0]["models"][0]["metrics"]["ndcg@20"]["value"] > 0
+    (tmp_path / "out" / "run.json").write_text("{")
+    damaged = CliRunner().invoke(app, ["evaluate", pointer])
+    assert damaged.exit_code == 2
+    assert "Expected JSON in" in damaged.stderr

@@ -102,7 +102,8 @@ def assign_roles(events: Interactions, config: SplitConfig, has_time: bool) -> R
         raise DataError(
             f"Expected events on both sides of the split '{config.name}', got "
             f"{np.bincount(roles, minlength=len(Role)).tolist()} events by role "
-            f"{[role.name for role in Role]}; the data is too small for these fractions"
+            f"{[role.name for role in Role]}; the data is too small for these fractions, "
+            "or most users have a single event"
         )
     return roles
 

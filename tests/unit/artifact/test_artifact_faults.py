@@ -97,6 +97,20 @@ def test_dot_files_are_passed_over(folder: Path) -> None:
     load_artifact(folder, scorers=SCORERS)
 
 
+def test_last_digit_of_the_pointer_shows_in_the_message(folder: Path) -> None:
+    pointer = folder.parent / "current"
+    good = pointer.read_text()[-65:-1]
+    bad = good[:-1] + ("0" if good[-1] != "0" else "1")
+    pointer.write_text(pointer.read_text().replace(good, bad))
+    with pytest.raises(ArtifactError, match=f"name the sha256 {good} .* got {bad}"):
+        load_artifact(pointer, scorers=SCORERS)
+
+
+def test_folder_of_a_run_is_told_from_its_pointer(folder: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"the folder of a run; did you mean .*current\?"):
+        load_artifact(folder.parent, scorers=SCORERS)
+
+
 def test_nothing_there_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="make one with 'kgrec run'"):
         load_artifact(tmp_path / "nowhere")

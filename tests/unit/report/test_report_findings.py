@@ -3,11 +3,13 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from kgrec.evaluation.statistics import Interval, PairedTest
-from kgrec.evaluation.tables import compare_runs
+from kgrec.evaluation.tables import compare_runs, metric_table
 from kgrec.report import ReportInput, render_report
+from kgrec.report.inputs import MeasuredTable
 from kgrec.report.measured import Comparison, comparison, labels_of, strongest_baseline, value_of
 from kgrec.report.path_drawing import richest_picture
 from kgrec.report.summary import summary
@@ -54,6 +56,51 @@ def test_worse_model_is_called_worse(report: ReportInput) -> None:
     shown = words_of(summary(replace(report, published="popularity", reference="pipeline")))
     assert "worse." in shown
     assert "The highest row of the table is" in shown
+
+
+def test_gain_over_a_reference_that_found_nothing_is_told_in_absolute_numbers(
+    report: ReportInput,
+) -> None:
+    def without_hits(one: MeasuredTable) -> MeasuredTable:
+        runs = []
+        for run in one.runs:
+            found = run.results[one.slice]
+            none = {name: np.zeros_like(values) for name, values in found.metrics.items()}
+            nothing = {**run.results, one.slice: replace(found, metrics=none)}
+            runs.append(replace(run, results=nothing) if run.record.model == "ease" else run)
+        table = metric_table(runs, ("recall@20", "ndcg@20"), slice_name=one.slice, baseline="ease")
+        return replace(one, runs=tuple(runs), table=table)  # type: ignore[type-var]
+
+    page = render_report(replace(report, tables=tuple(map(without_hits, report.tables))))
+    shown = words_of(page)
+    assert not re.search(r"\bnan\b", shown)
+    assert re.search(r'That is <strong class="good">\+0\.\d{4}</strong> \[\+0\.\d{4}, \+0\.', page)
+    assert re.search(r'new_users: all users: <strong class="good">\+0\.\d{4}</strong>', page)
+    assert "(+0" not in shown
+
+
+def test_a_split_of_data_without_times_is_not_called_recent(report: ReportInput) -> None:
+    assert "most recent events are hidden" in words_of(summary(report))
+    timeless = replace(report, dataset=replace(report.dataset, has_time=False))
+    shown = words_of(summary(timeless))
+    assert "most recent" not in shown
+    assert "events, drawn at random, is hidden" in shown
+
+
+def test_many_sources_are_told_in_short(report: ReportInput) -> None:
+    user, answer = next(iter(report.answers.items()))
+    items = tuple(replace(item, sources=("a", "b", "c", "d", "e")) for item in answer)
+    page = render_report(replace(report, answers={user: replace(answer, items=items)}))
+    assert 'title="a, b, c, d, e">found by <bdi>a, b, c</bdi> and 2 more<' in page
+
+
+def test_explanations_without_a_liked_item_are_told_only_where_there_are_some(
+    report: ReportInput,
+) -> None:
+    assert report.deletion is not None
+    assert "3 further explanations named no liked item" in render_report(report)
+    none = replace(report, deletion=replace(report.deletion, num_without_item=0))
+    assert "named no liked item" not in render_report(none)
 
 
 def test_model_that_was_not_measured_is_named(report: ReportInput) -> None:

@@ -67,6 +67,30 @@ def test_every_edge_stands_in_the_graph(rec: Recommender) -> None:
         assert (reason.kind in ("path", "generic path")) == bool(reason.path)
 
 
+def test_a_liked_item_of_the_same_title_is_no_reason(rec: Recommender) -> None:
+    titles = rec.artifact.items.titles.copy()
+    titles[0], titles[2] = "Dune", "DUNE!"
+    twins = Recommender(replace(rec.artifact, items=replace(rec.artifact.items, titles=titles)))
+    named = {
+        reason.liked_item_id
+        for history in (["item-0", "item-4"], ["item-0", "item-1", "item-30"])
+        if (reason := twins.explain(None, "item-2", history=history))
+    }
+    assert rec.explain(None, "item-2", history=["item-0", "item-30"]).liked_item_id == "item-0"
+    assert "item-0" not in named
+    assert "item-4" in named
+    alone = twins.explain(None, "item-2", history=["item-0"])
+    assert (alone.kind, alone.liked_item_id) == ("whole history", None)
+
+
+def test_a_title_of_many_items_names_a_kind_and_stays_a_reason(rec: Recommender) -> None:
+    titles = rec.artifact.items.titles.copy()
+    titles[:4] = "Gift card"
+    cards = Recommender(replace(rec.artifact, items=replace(rec.artifact.items, titles=titles)))
+    reason = cards.explain(None, "item-2", history=["item-0", "item-30"])
+    assert reason.text == "you liked Gift card; both were made by Maker 0"
+
+
 def test_path_joins_the_liked_item_and_the_item(rec: Recommender) -> None:
     reason = rec.explain(None, "item-2", history=["item-0", "item-30"])
     assert reason.text == "you liked Item 0; both were made by Maker 0"

@@ -35,7 +35,7 @@ def test_both_share() -> None:
     several = wording.both_share(["was directed by", "was written by"], ["Ann"])
     assert several == "were directed by and written by Ann"
     unlike = wording.both_share(["stars", "was written by"], ["Ann"])
-    assert unlike == "star and were written by Ann"
+    assert unlike == "were written by and star Ann"
 
 
 def test_touch_both() -> None:
