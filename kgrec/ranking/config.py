@@ -31,7 +31,7 @@ class PipelineConfig(BaseModel):
     negatives: int = Field(default=80, ge=2)
     """Candidates without a like that a list keeps for learning, drawn uniformly."""
     rankers: tuple[str, ...] = ("lightgbm", "cross_network")
-    """Rankers that are tried; the best on the last window is kept, their sum being one of them."""
+    """Rankers that are tried; their sum is kept unless one alone beats it on the last window."""
     stopping_lists: int = Field(default=400, ge=1)
     """Lists of the last window that early stopping looks at; all of them choose and calibrate."""
     blend: bool = True

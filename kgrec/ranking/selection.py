@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def usable_rankers(config: PipelineConfig) -> tuple[str, ...]:
 
 
 def choose_ranker(train: RankingRows, last: RankingRows, config: PipelineConfig) -> ChosenRanker:
-    """Return the ranker, or sum of rankers, with the best NDCG@20 on the last window, refitted.
+    """Return the sum of the rankers, or the one that beats it on the last window, refitted.
 
     Args:
         train: Lists of all windows but the last, sampled.
@@ -122,8 +123,9 @@ def choose_ranker(train: RankingRows, last: RankingRows, config: PipelineConfig)
     if config.blend and len(fitted) > 1:
         tried["+".join(fitted)] = tuple(fitted)
     sums = {name: _sum([held[part] for part in parts]) for name, parts in tried.items()}
-    quality = {name: float(ndcg_of_lists(last, scores).mean()) for name, scores in sums.items()}
-    best = max(quality, key=lambda name: (quality[name], -len(tried[name])))
+    measured = {name: ndcg_of_lists(last, scores) for name, scores in sums.items()}
+    quality = {name: float(values.mean()) for name, values in measured.items()}
+    best = _chosen(measured, tried)
     calibration = fit_calibration(sums[best], last.label)
     plain = Calibration().probabilities(sums[best])
     after = calibration.probabilities(sums[best])
@@ -134,6 +136,21 @@ def choose_ranker(train: RankingRows, last: RankingRows, config: PipelineConfig)
     rankers = {name: fitted[name].fit(everything) for name in tried[best]}
     spread = {name: float(rankers[name].scores(last.values).std()) or 1.0 for name in rankers}
     return ChosenRanker(train.names, rankers, spread, calibration, quality)
+
+
+def _chosen(measured: Mapping[str, FloatArray], tried: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the best ranker; a sum stands where nothing beats it by a standard error.
+
+    A sum errs less on lists that nobody has seen; which single one is best on one window is often
+    chance.
+    """
+    best = max(measured, key=lambda name: float(measured[name].mean()))
+    whole = max(tried, key=lambda name: len(tried[name]))
+    if len(tried[whole]) == 1:
+        return best
+    gain = measured[best] - measured[whole]
+    error = float(gain.std()) / max(len(gain), 1) ** 0.5
+    return best if float(gain.mean()) > error else whole
 
 
 def _sum(scores: list[FloatArray]) -> FloatArray:

@@ -24,7 +24,7 @@ from kgrec.ranking.cross_network import CrossNetworkConfig, CrossNetworkRanker
 from kgrec.ranking.lightgbm_ranker import LightGBMConfig, LightGBMRanker
 from kgrec.ranking.linear import LinearConfig, LinearRanker
 from kgrec.ranking.ranker import Ranker, RankingRows, ndcg_of_lists, stack_rows
-from kgrec.ranking.selection import ChosenRanker, choose_ranker, usable_rankers
+from kgrec.ranking.selection import ChosenRanker, _chosen, choose_ranker, usable_rankers
 
 
 def lists(count: int, seed: int, crossed: float = 1.0, size: int = 30) -> RankingRows:
@@ -189,6 +189,15 @@ def test_choice_takes_the_best_on_the_last_window() -> None:
     assert list(chosen.rankers) == ["cross_network"]
     assert chosen.quality["cross_network"] > chosen.quality["linear"]
     assert chosen.quality["calibration_error"] < chosen.quality["calibration_error_before"]
+
+
+def test_sum_stands_unless_one_alone_beats_it_by_a_standard_error() -> None:
+    tried = {"a": ("a",), "b": ("b",), "a+b": ("a", "b")}
+    whole = np.tile([0.0, 1.0], 50)
+    noisy = whole + np.tile([0.5, 0.5, -0.4, -0.4], 25)  # mean +.05, standard error .045
+    assert _chosen({"a": noisy, "b": whole - 0.1, "a+b": whole}, tried) == "a"
+    assert _chosen({"a": noisy - 0.01, "b": whole - 0.1, "a+b": whole}, tried) == "a+b"
+    assert _chosen({"a": noisy, "b": whole + 0.2}, {"a": ("a",), "b": ("b",)}) == "b"
 
 
 def test_sum_of_rankers_is_saved_and_loaded(tmp_path: Path) -> None:
