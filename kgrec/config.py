@@ -59,8 +59,9 @@ class RunConfig(_Settings):
     relative to the YAML file."""
     data: Path | None = None
     """Folder of the tables that dataset.yaml names; null: the folder of dataset.yaml."""
-    store: Literal["kglite", "none"] = "kglite"
-    """Graph store that is loaded beside the snapshot."""
+    store: Literal["kglite", "neo4j", "none"] = "kglite"
+    """Graph store that mirrors the snapshot: embedded, the Neo4j server that the environment names
+    (else the local one), or none."""
     encoder: str = "demo"
     """Text encoder: "demo" (all-MiniLM-L6-v2, fetched), a Hugging Face folder or name, or "off"."""
     seed: int = 0

@@ -7,13 +7,13 @@ import importlib.util
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlparse
+
+from graph_etl.errors import GraphEtlError
 
 Status = Literal["ok", "absent", "failed"]
 
@@ -106,18 +106,18 @@ def _embedded_store() -> Finding:
 
 
 def _neo4j() -> Finding:
-    uri = os.environ.get("NEO4J_URI")
-    if not uri:
-        return Finding("store", "neo4j", "absent", "NEO4J_URI is unset: the embedded store is used")
-    address = urlparse(uri)
-    where = (address.hostname or "localhost", address.port or 7687)
+    from graph_etl.neo4j_server import running_servers
+    from graph_etl.store import open_store
+
+    if not os.environ.get("NEO4J_URI") and not running_servers():
+        told = "no server: NEO4J_URI is unset and no local one runs (graph-etl neo4j up)"
+        return Finding("store", "neo4j", "absent", told)
     try:
-        socket.create_connection(where, timeout=3).close()
-    except OSError as error:
-        return Finding(
-            "store", "neo4j", "failed", f"{where[0]}:{where[1]} does not answer: {error}"
-        )
-    return Finding("store", "neo4j", "ok", f"{where[0]}:{where[1]} accepts connections")
+        with open_store("neo4j", Path(), read_only=True) as store:
+            found = store.counts().num_entities
+    except GraphEtlError as error:
+        return Finding("store", "neo4j", "failed", str(error))
+    return Finding("store", "neo4j", "ok", f"answers; it holds {found:,} entities")
 
 
 def _cache() -> list[Finding]:

@@ -34,7 +34,7 @@ def build_graph(
         source: A dataset.yaml, or a folder that a shipped mapping recognises.
         out: Folder of the build.
         data: Folder of the tables; None for the one of ``source``.
-        store_name: "kglite" or "none".
+        store_name: "kglite", "neo4j" or "none".
         progress: Told each step of the build.
         gated: Whether the data set's gates judge the change from the published snapshot.
         accepted: Name of a gate that may fail this once -> why.
