@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,17 @@ def books(count: int = NUM_BOOKS) -> pl.DataFrame:
     )
 
 
-def orders(count: int = NUM_BOOKS) -> pl.DataFrame:
-    return pl.DataFrame({"user": [f"u{i % 30}" for i in range(600)],
-                         "id": [f"b{i * 7 % count}" for i in range(600)]})  # fmt: skip
+def orders(ids: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "user": [f"u{i % 30}" for i in range(600)],
+            "id": [ids[i * 7 % len(ids)] for i in range(600)],
+        }
+    )
 
 
 def night(out: Path, table: pl.DataFrame, settings: DatasetConfig | None = None,
           **options: Any) -> BuildResult:  # fmt: skip
     """Build one night's tables."""
-    sources = {"books": table, "orders": orders(table.height)}
+    sources = {"books": table, "orders": orders(table["id"].to_list())}
     return build(settings or config(), out=out, sources=sources, **options)
