@@ -73,7 +73,9 @@ define install
 	fi; \
 	if [ -n "$$uv" ]; then \
 	  [ -x $(BIN)/python ] || $$uv venv -q --seed --python "$$(command -v $(PYTHON))" $(VENV); \
-	  $$uv pip install -q --python $(BIN)/python -c constraints.txt -e '$(1)'; \
+	  $$uv pip install -q --python $(BIN)/python -c constraints.txt -e '$(1)' || { \
+	    echo "uv could not install; trying pip"; \
+	    $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '$(1)'; }; \
 	else \
 	  [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '$(1)'; \
