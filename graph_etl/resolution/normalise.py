@@ -197,7 +197,7 @@ def without_numbers(key: str) -> str:
 
 def _fold(text: str) -> str:
     spaced = "".join(f" {c}" if unicodedata.category(c) == "No" else c for c in text.casefold())
-    decomposed = unicodedata.normalize("NFKD", spaced)
+    decomposed = unicodedata.normalize("NFKD", spaced).casefold()  # NFKD makes capitals of some
     return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_LETTERS)
 
 

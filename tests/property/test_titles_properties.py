@@ -1,7 +1,7 @@
 import string
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from graph_etl.resolution import LinkConfig, link_items, title_forms, title_key
@@ -13,6 +13,7 @@ titles = st.lists(words, min_size=1, max_size=4).map(" ".join)
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40))
+@example("ℐ")
 def test_title_key_of_any_text_is_a_fixed_point_without_stray_spaces(text):
     key = title_key(text)
     assert key == " ".join(key.split())
