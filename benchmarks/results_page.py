@@ -24,8 +24,8 @@ HEAD = """\
 
 Made by `make docs` from the run records in `benchmarks/records/`, never typed. One seed of the
 models and of each split: the intervals cover users, not seeds. How it is measured:
-[the protocol](../explanation/evaluation-protocol.md). Baselines are tuned on validation with equal budgets
-(`configs/tuned/`); the test part is opened once for each model.
+[the protocol](../explanation/evaluation-protocol.md). Baselines are tuned on validation with equal
+budgets (`configs/tuned/`); the test part is opened once for each model.
 
 "pipeline" is what is served: candidates of all sources, re-ranked. "towers" are the graph, text and
 sequence towers alone; "pipeline, no towers" goes without them as source and feature; "graph off",
