@@ -116,6 +116,8 @@ def history(folder: Path) -> tuple[Version, ...]:
             f"Expected a published graph in {folder}, found none; make one with 'graph-etl build'"
         )
     lines = _lines(pointer.parent)
+    if all(line["snapshot_id"] != current for line in lines):
+        lines.append(_unlogged(pointer))
     standing = max(
         (i for i, line in enumerate(lines) if line["snapshot_id"] == current), default=-1
     )
@@ -200,6 +202,20 @@ def prune(folder: Path, keep: int = DEFAULT_KEPT) -> tuple[str, ...]:
         shutil.rmtree(path)
     sync_folder(root)
     return tuple(path.name for path in gone)
+
+
+def _unlogged(pointer: Path) -> dict[str, Any]:
+    """Return the line of a version that was published without one."""
+    manifest = load_manifest(pointer)[1]
+    return {
+        "at": str(manifest.get("created_at", "")),
+        "action": "publish",
+        "snapshot_id": manifest["snapshot_id"],
+        "previous": manifest.get("parent"),
+        "counts": manifest["counts"],
+        "findings": [],
+        "accepted": {},
+    }
 
 
 def _readable_id(pointer: Path) -> str | None:

@@ -102,8 +102,9 @@ class RunConfig(_Settings):
 class NightlyConfig(RunConfig):
     """A nightly job: a run without tables and ablations, and when its model is published."""
 
-    split: SplitName = "global_time"
-    """How the newest events are held out."""
+    split: Literal["global_time"] = "global_time"
+    """The newest events of all users are held out: only of those it is sure that the published
+    model has not learned from them. Data without times cannot be compared from night to night."""
     newest_fraction: float = Field(default=0.05, gt=0, lt=0.5)
     """Share of all events, the newest, that a candidate is measured on and does not learn from."""
     max_drop: float = Field(default=0.02, ge=0)

@@ -74,6 +74,10 @@ def judge(
         reason = "the published model has learned from some of the newest events: not comparable"
         return Verdict(True, reason, users, mean)
     other = _ndcg(AskedByOldIds(published, dataset), task, dataset.num_items)
+    if not other.any():
+        return Verdict(
+            True, "the published model finds none of the newest events", users, mean, 0.0
+        )
     test = paired_test(own, other)
     drop, p = -test.relative, test.p_bootstrap
     if users < min_users:

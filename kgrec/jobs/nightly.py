@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graph_etl.errors import GateError
-from graph_etl.snapshot import write_synced
+from graph_etl.snapshot import load_manifest, write_synced
 from kgrec.artifact import (
     ArtifactDetails,
     artifact_id_of,
@@ -38,6 +39,7 @@ from kgrec.jobs.progress import Progress
 from kgrec.jobs.settings import tuned_settings, tuned_towers
 from kgrec.jobs.workspace import Workspace
 
+ROWS = "rows"  # of the rankers, kept while a night lasts
 Outcome = Literal["published", "unchanged", "refused"]
 
 
@@ -97,6 +99,7 @@ def nightly(
         journal.record("end", {"outcome": outcome, "reason": reason})
         night = _summed_up(workspace, journal, outcome, reason)
         journal.finish()
+        shutil.rmtree(workspace.nights / ROWS, ignore_errors=True)
         prune_artifacts(workspace.artifacts, workspace.current, config.keep_artifacts)
         tell(outcome, 1.0)
         return night
@@ -154,7 +157,7 @@ def _train(config: NightlyConfig, prepared: Prepared, workspace: Workspace, tell
     )
     referee = Referee(workspace, split, facts, config.cutoffs, config.seed)
     comparison = Comparison(
-        config, prepared, split, tuned, towers, referee, tell, rows_folder=workspace.nights / "rows"
+        config, prepared, split, tuned, towers, referee, tell, rows_folder=workspace.nights / ROWS
     )
     pipeline = comparison.pipeline()
     tell("writing the artifact", 0.0)
@@ -197,7 +200,7 @@ def _summed_up(workspace: Workspace, journal: NightJournal, outcome: Outcome, re
         night=journal.night,
         outcome=outcome,
         reason=reason,
-        snapshot_id=str(journal.steps.get("graph", {}).get("snapshot_id", "")),
+        snapshot_id=_standing_snapshot(workspace),
         artifact_id=artifact_id_of(current) if current.is_file() else "",
         steps=dict(journal.steps),
         summary=workspace.nights / f"{journal.night}.json",
@@ -206,6 +209,11 @@ def _summed_up(workspace: Workspace, journal: NightJournal, outcome: Outcome, re
     write_synced(night.summary, json.dumps(record, indent=1).encode())
     write_synced(night.summary.with_suffix(".md"), _markdown(night).encode())
     return night
+
+
+def _standing_snapshot(workspace: Workspace) -> str:
+    pointer = workspace.snapshot
+    return str(load_manifest(pointer)[1]["snapshot_id"]) if pointer.is_file() else ""
 
 
 def _markdown(night: Night) -> str:

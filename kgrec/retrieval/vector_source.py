@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -59,9 +60,9 @@ class VectorSource(Scorer):
         self.config = config or ProfileConfig()
         self._vectors: FloatArray | None = None
 
+    @abstractmethod
     def item_vectors_of(self, train: TrainingData) -> FloatArray:
         """Return the vectors of the items, shape (num_items, dim), unit length or zero."""
-        raise NotImplementedError
 
     def item_vectors(self) -> FloatArray:
         """Return the item vectors, shape (num_items, dim), float32."""

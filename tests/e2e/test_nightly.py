@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import signal
@@ -114,6 +115,7 @@ def test_half_the_catalogue_gone_is_refused_and_all_stays(after_first: Path) -> 
     assert refused["outcome"] == "refused"
     assert "count_drop: entities of type book fell from 60 to 30" in refused["reason"]
     assert artifact_id_of(after_first / "out" / "current") == before
+    assert str(refused["snapshot_id"]).startswith("snapshot-")  # the one that stands
     gates = ("count_drop", "delete_share", "degree_drift", "orphan_rise")
     options = [word for gate in gates for word in ("--accept-gate", gate)]
     assert night(after_first, *options, "--reason", "a sale")["outcome"] == "published"
@@ -149,17 +151,16 @@ def test_a_killed_night_goes_on_to_the_same_end(after_first: Path, moment: str) 
     assert killed == _uninterrupted(after_first)
 
 
-def _uninterrupted(folder: Path, found: dict[str, str] = {}) -> str:  # noqa: B006
+@functools.cache
+def _uninterrupted(folder: Path) -> str:
     """Return the artifact of the same two nights without a kill."""
-    if "id" not in found:
-        shutil.rmtree(folder / "out")
-        orders = (folder / "orders.csv").read_text().splitlines(keepends=True)
-        (folder / "orders.csv").write_text("".join(orders[:-60]))
-        night(folder)
-        (folder / "orders.csv").write_text("".join(orders))
-        night(folder)
-        found["id"] = artifact_id_of(folder / "out" / "current")
-    return found["id"]
+    shutil.rmtree(folder / "out")
+    orders = (folder / "orders.csv").read_text().splitlines(keepends=True)
+    (folder / "orders.csv").write_text("".join(orders[:-60]))
+    night(folder)
+    (folder / "orders.csv").write_text("".join(orders))
+    night(folder)
+    return artifact_id_of(folder / "out" / "current")
 
 
 def test_two_nights_at_once_are_refused(after_first: Path) -> None:

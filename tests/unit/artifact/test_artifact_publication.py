@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from serving_data import SCORERS, make_artifact
 
-from kgrec.artifact import ArtifactDetails, load_artifact, publish, rollback
+from kgrec.artifact import ArtifactDetails, load_artifact, prune_artifacts, publish, rollback
 from kgrec.artifact.pointer import resolve
 from kgrec.errors import ArtifactError
 
@@ -172,3 +172,16 @@ def test_save_killed_leaves_nothing_readable_and_runs_again(tmp_path: Path) -> N
         assert [path.name for path in copy.iterdir() if not path.name.startswith(".")] == []
         folder = make_artifact(copy)
         assert load_artifact(folder, scorers=SCORERS).path == folder
+
+
+def test_pruning_keeps_the_published_and_the_last_ones(tmp_path: Path) -> None:
+    folders = []
+    for number in range(4):
+        details = ArtifactDetails(config={"number": number})
+        folders.append(make_artifact(tmp_path, details=details))
+    rollback(tmp_path / "current")
+    assert prune_artifacts(tmp_path, tmp_path / "current", 2) == tuple(
+        sorted([folders[0], folders[3]])
+    )
+    assert resolve(tmp_path / "current")[0].resolve() == folders[2]
+    assert folders[1].is_dir()

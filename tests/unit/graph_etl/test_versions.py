@@ -56,6 +56,13 @@ def test_a_move_whose_line_was_lost_is_logged_by_the_next_build(tmp_path, three)
     assert [version.snapshot_id for version in history(tmp_path)] == three[::-1]
 
 
+def test_a_folder_without_a_log_tells_what_stands(tmp_path, three):
+    (pointer_of(tmp_path).parent / HISTORY).unlink()
+    (only,) = history(tmp_path)
+    assert (only.snapshot_id, only.previous, only.current) == (three[2], three[1], True)
+    assert prune(tmp_path, 1) == tuple(sorted(three[:2]))
+
+
 def test_rollback_goes_one_back_and_by_name(tmp_path, three):
     assert rollback(tmp_path).snapshot_id == three[1]
     assert load_snapshot(pointer_of(tmp_path)).snapshot_id == three[1]
