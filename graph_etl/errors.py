@@ -7,6 +7,8 @@ GraphEtlError
 ├── GateError            a built graph differs too much from the published one
 ├── StoreError           the graph store refused or cannot be reached
 ├── SnapshotError        a snapshot folder is absent, damaged or of another schema version
+├── ExtractionError      entities and relations could not be extracted from the texts
+├── FetchError           public data could not be downloaded or has another checksum
 └── MissingDependencyError  an optional library is not installed
 """
 
@@ -37,6 +39,14 @@ class StoreError(GraphEtlError):
 
 class SnapshotError(GraphEtlError):
     """A snapshot folder is absent, truncated, altered or of an unknown schema version."""
+
+
+class ExtractionError(GraphEtlError):
+    """An extraction run failed as a whole: budget spent, too many failures, no usable model."""
+
+
+class FetchError(GraphEtlError):
+    """Public data could not be downloaded or does not have the expected checksum."""
 
 
 class MissingDependencyError(GraphEtlError):

@@ -128,8 +128,8 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the public data and models of the demo into the cache."""
-    from kgrec.fetch import RESOURCES
-    from kgrec.fetch import fetch as fetch_one
+    from graph_etl.fetch import RESOURCES
+    from graph_etl.fetch import fetch as fetch_one
 
     with _user_errors(), _progress() as tell:
         folders = {

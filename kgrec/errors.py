@@ -10,7 +10,6 @@ KgrecError
 ├── TestLockError           test data was asked for by something that may not see it
 ├── NightRunningError       another nightly job runs in the same folder
 ├── ArtifactError           an artifact folder is absent, damaged or of another schema version
-├── FetchError              public data could not be downloaded or has another checksum
 └── MissingDependencyError  an optional library is not installed
 """
 
@@ -55,10 +54,6 @@ class NightRunningError(KgrecError):
 
 class ArtifactError(KgrecError):
     """An artifact folder is absent, truncated, altered or of an unknown schema version."""
-
-
-class FetchError(KgrecError):
-    """Public data could not be downloaded or does not have the expected checksum."""
 
 
 class MissingDependencyError(KgrecError):

@@ -121,7 +121,7 @@ def _neo4j() -> Finding:
 
 
 def _cache() -> list[Finding]:
-    from kgrec.fetch import RESOURCES, cache_dir, is_fetched
+    from graph_etl.fetch import RESOURCES, cache_dir, is_fetched
 
     folder = cache_dir()
     free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graph_etl.errors import FetchError
 from graph_etl.mappings import mapping_path
 from graph_etl.statistics import GraphStatistics, statistics_of
 from kgrec.config import MAPPING, RunConfig
 from kgrec.data.audit import AuditReport, audit_dataset
 from kgrec.data.dataset import Dataset, dataset_from_snapshot
-from kgrec.errors import ConfigError, FetchError
+from kgrec.errors import ConfigError
 from kgrec.jobs.graph_build import build_graph
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.workspace import Workspace
@@ -102,7 +103,7 @@ def _source(config: RunConfig, progress: Progress) -> tuple[Path, Path | None, t
         return mapping_path(config.dataset.removeprefix(MAPPING)), config.data, ()
     if config.dataset != "demo":
         return Path(config.dataset), config.data, ()
-    from kgrec.fetch import DEMO_MAPPING, fetch_demo
+    from graph_etl.fetch import DEMO_MAPPING, fetch_demo
 
     demo = fetch_demo(lambda step: progress(step, 0.0))
     return mapping_path(DEMO_MAPPING), demo.data, demo.terms
@@ -113,7 +114,7 @@ def _encoder(config: RunConfig, progress: Progress) -> tuple[str | None, tuple[s
         return None, ()
     if config.encoder != "demo":
         return config.encoder, ()
-    from kgrec.fetch import RESOURCES, fetch
+    from graph_etl.fetch import RESOURCES, fetch
 
     try:
         folder = fetch("minilm", lambda step: progress(step, 0.0))

