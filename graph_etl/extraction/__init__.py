@@ -1,0 +1,1 @@
+"""Text to mentions and triples: engines behind one interface, validated, cached, accounted."""
