@@ -1,7 +1,7 @@
 """A run asks each question once, survives kills, gives up in the end, and accounts for all."""
 
 import pytest
-from scripted import Scripted, film, places, schema
+from scripted_extraction import Scripted, film, places, schema
 
 from graph_etl.errors import ExtractionError
 from graph_etl.extraction.ledger import Ledger

@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from scripted import Scripted, film, places
+from scripted_extraction import Scripted, film, places
 
 from graph_etl.errors import ExtractionError
 from graph_etl.extraction.ledger import Ledger, extraction_from, extraction_text, key_of

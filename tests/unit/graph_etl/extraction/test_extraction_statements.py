@@ -1,6 +1,6 @@
 """Extractions become statements with entities, provenance and evidence."""
 
-from scripted import Scripted, film, mention
+from scripted_extraction import Scripted, film, mention
 
 from graph_etl.attributes import STATEMENT
 from graph_etl.extraction.records import Document, ExtractedTriple, Extraction, Mention

@@ -1,7 +1,7 @@
 """What counts of an answer, and with which reason the rest does not."""
 
 import pytest
-from scripted import film, mention, schema
+from scripted_extraction import film, mention, schema
 
 from graph_etl.extraction.records import ExtractedTriple, Extraction, Mention, Rejection
 from graph_etl.extraction.validation import ExtractionLimits, rejection, validated
