@@ -99,11 +99,7 @@ def audit_dataset(dataset: Dataset) -> tuple[Dataset, AuditReport]:
     repaired = replace(
         dataset,
         interactions=events if kept_events.all() else events.take(kept_events),
-        graph=graph
-        if keep.all()
-        else replace(
-            graph, head=graph.head[keep], relation=graph.relation[keep], tail=graph.tail[keep]
-        ),
+        graph=graph if keep.all() else graph.with_triples(keep),
     )
     counts |= _reported_counts(repaired)
     mended = tuple(c for c in counts if counts[c] and RULES[c][0] == "repair")

@@ -112,6 +112,7 @@ def dataset_from_snapshot(snapshot: Snapshot, seed: int = 0) -> Dataset:
             relation=snapshot.triples["relation_idx"].to_numpy().astype(np.int64),
             tail=snapshot.triples["tail_idx"].to_numpy().astype(np.int64),
             item_entity=snapshot.items["entity_idx"].to_numpy().astype(np.int64),
+            extracted=(snapshot.triples["engine"] != "table").to_numpy().astype(np.bool_),
         ),
         interactions=Interactions(
             user_idx=interactions["user_idx"].to_numpy().astype(np.int64),

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from kgrec.data.interactions import IntArray
+from kgrec.data.interactions import BoolArray, IntArray
 
-GraphMode = Literal["on", "off", "shuffled", "random"]
+GraphMode = Literal["on", "off", "shuffled", "random", "tables"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,7 @@ class KnowledgeGraph:
         phrases: One phrase for each relation_idx, read as "HEAD <phrase> TAIL".
         head, relation, tail: Shape (num_triples,), int64.
         item_entity: Shape (num_items,), int64: the entity that each item is.
+        extracted: Shape (num_triples,): which triples were extracted from text; None: none.
     """
 
     entity_ids: npt.NDArray[np.object_]
@@ -36,6 +37,7 @@ class KnowledgeGraph:
     relation: IntArray
     tail: IntArray
     item_entity: IntArray
+    extracted: BoolArray | None = None
 
     @property
     def num_entities(self) -> int:
@@ -53,14 +55,15 @@ class KnowledgeGraph:
         Args:
             mode: "on": as it is; "off": no triples; "shuffled": tails permuted within each
                 relation (degrees kept); "random": tails drawn uniformly from the tails that occur
-                in the relation.
+                in the relation; "tables": without the triples that were extracted from text.
             seed: Seed of the permutation or draw.
         """
         if mode == "on":
             return self
         if mode == "off":
-            none = np.empty(0, dtype=np.int64)
-            return replace(self, head=none, relation=none, tail=none)
+            return self.with_triples(np.zeros(self.num_triples, dtype=np.bool_))
+        if mode == "tables":
+            return self if self.extracted is None else self.with_triples(~self.extracted)
         rng = np.random.default_rng(seed)
         tail = self.tail.copy()
         for relation in range(len(self.relations)):
@@ -70,6 +73,12 @@ class KnowledgeGraph:
             elif len(rows):
                 tail[rows] = rng.choice(np.unique(tail[rows]), size=len(rows))
         return replace(self, tail=tail)
+
+    def with_triples(self, rows: BoolArray) -> KnowledgeGraph:
+        """Return the graph with these triples alone."""
+        extracted = None if self.extracted is None else self.extracted[rows]
+        head, relation, tail = self.head[rows], self.relation[rows], self.tail[rows]
+        return replace(self, head=head, relation=relation, tail=tail, extracted=extracted)
 
     def item_entity_matrix(self, relation: int | None = None) -> sparse.csr_matrix:
         """Return which entities each item touches, in either direction of a triple.

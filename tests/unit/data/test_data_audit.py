@@ -40,11 +40,14 @@ def test_audit_drops_repeated_triples_and_self_loops() -> None:
         head=np.append(graph.head, [graph.head[0], 5]),
         relation=np.append(graph.relation, [graph.relation[0], 0]),
         tail=np.append(graph.tail, [graph.tail[0], 5]),
+        extracted=np.append(np.arange(graph.num_triples) % 2 == 0, [True, True]),
     )
     mended, report = audit_dataset(replace(data, graph=worse))
     assert report.counts["duplicate_triples"] == 1
     assert report.counts["self_loops"] == 1
     assert (mended.graph.head == graph.head).all()
+    assert mended.graph.extracted is not None
+    assert (mended.graph.extracted == (np.arange(graph.num_triples) % 2 == 0)).all()
 
 
 @pytest.mark.parametrize(

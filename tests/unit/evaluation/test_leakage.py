@@ -38,7 +38,7 @@ def test_canary_reaches_neither_training_nor_histories_nor_graph(kind: str) -> N
     test = canary.split.open_test(OpenLog(), model="m", config_hash="c")
     for task in (*canary.split.validation().values(), *test.values()):
         require_no_canary(canary, histories=task.histories)
-    for mode in ("on", "off", "shuffled", "random"):
+    for mode in ("on", "off", "shuffled", "random", "tables"):
         require_no_canary(canary, graph=canary.split.graph(mode))  # type: ignore[arg-type]
     require_no_canary(canary, item_counts=counts)
     task = test[canary.split.primary_slice]
