@@ -1,9 +1,11 @@
 """Tables and text to a validated, versioned graph snapshot.
 
     from pathlib import Path
-    from graph_etl import build
+    from graph_etl import Graph, build
     result = build(Path("dataset.yaml"), out=Path("runs/mine"))
     result.snapshot.triples
+    with Graph.open("runs/mine") as graph:
+        graph.neighbors("Emma")
 
 Names are imported on first use, so that ``import graph_etl`` is light.
 """
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from graph_etl.graph_schema import GraphSchema, load_graph_schema
     from graph_etl.mappings import load_mapping, mapping_names, recognise
     from graph_etl.pipeline import BuildResult, build, open_dataset
+    from graph_etl.queries import Graph
     from graph_etl.snapshot import Snapshot, load_snapshot
 
 _MODULE_OF = {
@@ -37,6 +40,7 @@ _MODULE_OF = {
     "DatasetConfig": "dataset_config",
     "ExtractionError": "errors",
     "FetchError": "errors",
+    "Graph": "queries",
     "GraphEtlError": "errors",
     "GraphSchema": "graph_schema",
     "MissingDependencyError": "errors",
@@ -62,6 +66,7 @@ __all__ = [
     "DatasetConfig",
     "ExtractionError",
     "FetchError",
+    "Graph",
     "GraphEtlError",
     "GraphSchema",
     "MissingDependencyError",

@@ -77,8 +77,15 @@ def print_build(record: dict[str, Any]) -> None:
 
 def print_statistics(record: dict[str, Any]) -> None:
     """Print the record of GraphStatistics."""
-    numbers = ("entities", "triples", "orphans", "users", "interactions", "positive_interactions")
-    _print_pairs("graph", _told(record, ("snapshot_id", "dataset", *numbers)))
+    numbers = ("entities", "triples", "users", "interactions")
+    _print_pairs(
+        "graph",
+        {
+            **_told(record, ("snapshot_id", "dataset", *numbers)),
+            "of them positive": record["positive_interactions"],
+            "orphans (entities in no triple)": record["orphans"],
+        },
+    )
     _print_table(
         "entity types",
         ("type", "count", "orphans", "median degree", "mean degree", "max degree"),

@@ -1,4 +1,4 @@
-"""The commands graph-etl diff, history, rollback and prune: the versions of a published graph."""
+"""The commands diff, history, lifetimes, rollback and prune: the versions of a published graph."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from graph_etl import cli_tables
 from graph_etl.cli_output import AsJson, explained, print_record
+from graph_etl.errors import ConfigError
 
 if TYPE_CHECKING:
     from graph_etl.versions import Version
@@ -21,7 +22,7 @@ ShownVersion = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to graph-etl."""
-    for command in (diff, history, rollback, prune):
+    for command in (diff, history, lifetimes, rollback, prune):
         app.command()(command)
 
 
@@ -46,11 +47,36 @@ def diff(
 
 @explained
 def history(folder: Folder, as_json: AsJson = False) -> None:
-    """List the versions that were published, newest first."""
+    """List the versions that were published, newest first; * marks the one that stands."""
     from graph_etl.versions import history as history_of
 
     record = {"versions": [cli_tables.record_of(version) for version in history_of(folder)]}
     print_record(record, _print_history, as_json)
+
+
+@explained
+def lifetimes(
+    folder: Folder,
+    entity: Annotated[
+        str | None,
+        typer.Option(help="An entity_id or exact name: when it and its triples came and went."),
+    ] = None,
+    gone: Annotated[bool, typer.Option("--gone", help="List what is gone, newest first.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many lines.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Tell when entities and triples were first and last seen, pruned versions included."""
+    from graph_etl import lifetimes as log
+
+    if entity is not None and gone:
+        raise ConfigError("Expected --entity or --gone, got both; ask one after the other")
+    if entity is None and not gone:
+        summary = cli_tables.record_of(log.summary_of(folder))
+        return print_record(summary, _print_lifetime_summary, as_json)
+    found = log.gone_of(folder) if entity is None else log.lifetimes_of(folder, entity)
+    told = [{**cli_tables.record_of(one), "gone": one.gone} for one in found]
+    record = {"lifetimes": told[:limit], "truncated": len(told) > limit}
+    print_record(record, _print_lifetimes, as_json)
 
 
 @explained
@@ -96,17 +122,45 @@ def _print_history(record: dict[str, Any]) -> None:
             typer.echo(f"    {finding['gate']}: {cli_tables.printable(finding['told'])}")
 
 
+def _print_lifetime_summary(record: dict[str, Any]) -> None:
+    many = "1 version" if record["versions"] == 1 else f"{record['versions']:,} versions"
+    typer.echo(f"{many} known, from {record['since']} of {record['since_at']} on")
+    for what in ("entities", "triples"):
+        stand, later, gone = record[what]
+        typer.echo(f"{what:8}  {stand:,} stand ({later:,} of them came later), {gone:,} are gone")
+    typer.echo("--gone lists what is gone, --entity NAME tells of one entity")
+
+
+def _print_lifetimes(record: dict[str, Any]) -> None:
+    typer.echo(f"{'first seen':37}  {'gone since':25}  what")
+    for one in record["lifetimes"]:
+        first = one["first_at"] + (" or earlier" if one["or_earlier"] else "")
+        gone = one["gone_at"] or "stands"
+        typer.echo(f"{first:37}  {gone:25}  {cli_tables.printable(one['told'])}")
+    if record["truncated"]:
+        typer.echo("there are more: raise --limit", err=True)
+
+
 def _print_diff(record: dict[str, Any]) -> None:
     typer.echo(f"{record['old']} -> {record['new']}")
     for what in ("entities", "triples"):
-        for part in record[what]:
-            same = part["unchanged"]
-            typer.echo(
-                f"{what:8}  {part['name']}: +{part['added']:,} -{part['removed']:,} "
-                f"~{part['changed']:,} ={same:,}"
+        touched = [part for part in record[what] if _changes(part)]
+        for part in touched:
+            words = {"changed": "changed in provenance"} if what == "triples" else {}
+            told = ", ".join(
+                f"{count:,} {words.get(kind, kind)}" for kind, count in _changes(part).items()
             )
+            typer.echo(f"{what:8}  {part['name']}: {told}, {part['unchanged']:,} unchanged")
             for kind, samples in part["samples"].items():
                 for sample in samples:
                     typer.echo(f"          {kind}: {cli_tables.printable(sample)}")
+        same = [part["name"] for part in record[what] if part not in touched]
+        if same:
+            typer.echo(f"{what:8}  unchanged: {', '.join(same)}")
     for name, (before, after) in record["tables"].items():
-        typer.echo(f"{'rows':8}  {name}: {before:,} -> {after:,}")
+        moved = f"{before:,} -> {after:,}" if before != after else f"{after:,}, as many as before"
+        typer.echo(f"{'rows':8}  {name}: {moved}")
+
+
+def _changes(part: dict[str, Any]) -> dict[str, int]:
+    return {kind: part[kind] for kind in ("added", "removed", "changed") if part[kind]}

@@ -23,17 +23,17 @@ def with_first_runs(tables: Mapping[str, pl.DataFrame], known: Snapshot) -> pl.D
         tables: entities, relation_types and triples, as ``graph_etl.snapshot.TABLES`` says.
         known: The published snapshot.
     """
-    old = _keyed(known.entities, known.relation_types, known.triples)
+    old = keyed_triples(known.entities, known.relation_types, known.triples)
     first = old.unique(_KEY, keep="first", maintain_order=True).select(
         *_KEY, pl.col("run_id").alias("first")
     )
-    new = _keyed(tables["entities"], tables["relation_types"], tables["triples"])
+    new = keyed_triples(tables["entities"], tables["relation_types"], tables["triples"])
     found = new.join(first, on=_KEY, how="left", nulls_equal=True, maintain_order="left")
     run_id = found.select(pl.coalesce("first", "run_id")).to_series().alias("run_id")
     return tables["triples"].with_columns(run_id)
 
 
-def _keyed(
+def keyed_triples(
     entities: pl.DataFrame, relation_types: pl.DataFrame, triples: pl.DataFrame
 ) -> pl.DataFrame:
     """Return triples by the ids of their ends and the names of their pattern."""

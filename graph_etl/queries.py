@@ -1,54 +1,90 @@
-"""The graph for people: neighbors, paths, subgraphs and Cypher over the folder of a build.
+"""The graph for people: neighbors, paths, subgraphs, lifetimes, exports and Cypher over a build.
 
-Read-only. What is asked of the graph goes to its store, what users liked to its snapshot.
+Read-only. Cypher goes to the store that the build used; everything else is answered out of the
+snapshot, so that it is the same whichever store that is, and of one version.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import networkx as nx
+import numpy as np
 import polars as pl
 
 from graph_etl.build_folder import snapshot_path
-from graph_etl.errors import DataError
+from graph_etl.errors import DataError, StoreError
+from graph_etl.graph_arrays import Adjacency, IntArray, adjacency_of
+from graph_etl.graph_exports import hetero_data, networkx_graph
+from graph_etl.graph_names import EntityNames
+from graph_etl.graph_paths import EntityPath, FoundPath, PathSearch
+from graph_etl.lifetimes import Lifetime, lifetimes_of
 from graph_etl.snapshot import Snapshot, load_snapshot
-from graph_etl.store import Entity, GraphPath, GraphStore, Neighbor, QueryResult, open_store
+from graph_etl.statistics import GraphStatistics, statistics_of
+from graph_etl.store import Entity, GraphStore, Neighbor, QueryResult, Step
 
-_MAX_LIKED = 50
+if TYPE_CHECKING:
+    import networkx as nx
+    from torch_geometric.data import HeteroData
 
 
 class Graph:
     """A built graph, open for reading; use it as a context manager or close it.
 
-    Entities are named by entity_id, or by a name that only one entity has.
+    An entity is named by its entity_id; else by an item_id or a name (case ignored) that only one
+    entity has; or it is given as an Entity that a method returned.
 
         with Graph.open("runs/shop") as graph:
             graph.neighbors("Emma")
+            for path in graph.paths("user 7", "Emma"):
+                print(path)
             graph.cypher("MATCH (b:book {name: $name}) RETURN b", name="Emma")
+
+    Attributes:
+        snapshot: The version that stood when it was opened.
     """
 
-    def __init__(self, snapshot: Snapshot, store: GraphStore) -> None:
-        """Take a snapshot and an open store that mirrors it."""
+    def __init__(self, snapshot: Snapshot, folder: str | Path) -> None:
+        """Take a snapshot and the folder of the build that it is of."""
         self.snapshot = snapshot
-        self.store = store
+        self._folder = Path(folder)
+        self._store: GraphStore | None = None
+        self._closed = False
+        self._names = EntityNames(snapshot)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open the folder that 'graph-etl build' wrote.
+        """Open the folder that 'graph-etl build' wrote; its store is opened by the first Cypher.
 
         Raises:
             SnapshotError: There is no snapshot, or a damaged one.
-            StoreError: It was built without a store, or the store is damaged.
         """
-        snapshot = load_snapshot(snapshot_path(folder))
-        return cls(snapshot, open_store("kglite", folder, read_only=True))
+        return cls(load_snapshot(snapshot_path(folder)), folder)
+
+    @property
+    def store(self) -> GraphStore:
+        """The store that the build loaded, open for reading.
+
+        Raises:
+            StoreError: It was built without one, the store cannot be opened, or the graph is
+                closed.
+        """
+        from graph_etl.builds import open_built_store
+
+        if self._closed:
+            raise StoreError(f"Expected an open graph, but that of {self._folder} was closed")
+        if self._store is None:
+            self._store = open_built_store(self._folder)
+        return self._store
 
     def close(self) -> None:
         """Close the store."""
-        self.store.close()
+        self._closed = True
+        if self._store is not None:
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -62,124 +98,187 @@ class Graph:
         self.close()
 
     def find(self, name: str, *, limit: int = 10) -> list[Entity]:
-        """Return entities whose name contains ``name``; see GraphStore.find."""
-        return self.store.find(name, limit=limit)
+        """Return entities whose name contains ``name``, case ignored.
 
-    def entity(self, name: str) -> Entity:
-        """Return the entity with this id, or the only one with this name, case ignored.
+        Those whose whole name it is come first, then shorter names, then by entity_id.
+        """
+        return self._names.find(name, limit)
+
+    def entity(self, name: str | Entity) -> Entity:
+        """Return the entity that is named so.
 
         Raises:
-            DataError: None has it, or several have; the message names candidates.
+            DataError: None is, or several are; the message lists them, or near names.
         """
-        by_id = self.snapshot.entities.filter(entity_id=name)
-        if by_id.height:
-            return self.store.entity(name)
-        near = self.store.find(name, limit=20)
-        whole = [entity for entity in near if entity.name.lower() == name.lower()]
-        if len(whole) == 1:
-            return whole[0]
-        said = "none has it" if not whole else f"{len(whole)} entities have it"
-        ids = [entity.entity_id for entity in (whole or near)[:5]]
-        raise DataError(
-            f"Expected an entity_id or the name of one entity, got '{name}': {said}; "
-            + (f"give one of the ids {ids}" if ids else "look for it with find()")
-        )
+        return self._names.at(self._names.index(name))
 
-    def neighbors(self, entity: str, *, limit: int = 100) -> list[Neighbor]:
-        """Return what an entity is joined to; see GraphStore.neighbors."""
-        return self.store.neighbors(self.entity(entity).entity_id, limit=limit)
+    def neighbors(self, entity: str | Entity, *, limit: int = 100) -> list[Neighbor]:
+        """Return what an entity is joined to: outgoing first, then by relation and entity_id.
+
+        Raises:
+            DataError: The entity is unknown, or several are named so.
+        """
+        index = self._names.index(entity)
+        row = range(self._edges.indptr[index], self._edges.indptr[index + 1])
+        return [
+            Neighbor(step.relation, step.outgoing, self._names.at(int(self._edges.neighbor[edge])))
+            for edge, step in ((edge, self._step(edge)) for edge in row[:limit])
+        ]
 
     def paths(
-        self, start: str, end: str, max_length: int = 3, *, limit: int = 20
-    ) -> list[GraphPath]:
-        """Return simple paths between two entities, shortest first; see GraphStore.paths."""
-        start_id, end_id = self.entity(start).entity_id, self.entity(end).entity_id
-        return self.store.paths(start_id, end_id, max_length, limit=limit)
+        self,
+        start: str | Entity,
+        end: str | Entity,
+        max_length: int = 3,
+        *,
+        limit: int = 20,
+        timeout_s: float = 30.0,
+    ) -> list[EntityPath]:
+        """Return simple paths to an entity, from another one or from what a user liked.
 
-    def paths_from_user(
-        self, user_id: str, item_id: str, max_length: int = 2, *, limit: int = 20
-    ) -> list[GraphPath]:
-        """Return paths from items that a user liked to an item, shortest first.
-
-        Args:
-            user_id: External id of a user in the snapshot.
-            item_id: External id of an item.
-            max_length: Longest path in relationships.
-            limit: At most so many paths; of the liked items the latest 50 are asked.
-
-        Raises:
-            DataError: The snapshot has no such user or item.
-        """
-        end_id = self._item_entity_id(item_id)
-        found = [
-            path
-            for start_id in self._liked_entity_ids(user_id)
-            if start_id != end_id
-            for path in self.store.paths(start_id, end_id, max_length, limit=limit)
-        ]
-        return sorted(found, key=lambda path: path.length)[:limit]
-
-    def subgraph(self, entity: str, hops: int = 1, *, max_entities: int = 200) -> nx.MultiDiGraph:
-        """Return an entity's surroundings as a networkx graph.
+        Directions of triples are ignored on the way and told in the answer. Best first: shorter
+        ones, then those whose entities in between have fewer triples (the smaller product of
+        their numbers). From a user, each path starts at an item of a positive interaction and
+        has no other such item in between.
 
         Args:
-            entity: The centre.
-            hops: How far to go, in relationships.
-            max_entities: No further entities are added beyond so many.
+            start: A user_id, or an entity. A user_id comes before an item_id or name that is the
+                same text; give the entity_id to start at that item.
+            end: An item or another entity; what is asked about is never a liked item itself.
+            max_length: Longest path in relationships, 1 to 6.
+            limit: At most so many paths.
+            timeout_s: Seconds after which the search gives up.
 
         Returns:
-            Nodes are entity_ids with ``name`` and ``entity_type``; edges go from head to tail with
-            the relation as key; only relationships met on the way are there.
+            The paths; ``str(path)`` reads "You liked X -> was directed by -> P <- was directed by
+            <- Y". Empty where there is none.
+
+        Raises:
+            DataError: Start or end are unknown or ambiguous, max_length is out of range, or the
+                search took too long.
         """
-        centre = self.entity(entity)
-        graph = nx.MultiDiGraph()
-        _add_node(graph, centre)
-        frontier = [centre]
+        target = self._names.index(end)
+        user_id, sources = self._sources(start)
+        found = self._search.best(
+            sources, target, max_length=max_length, limit=limit, timeout_s=timeout_s
+        )
+        return [self._told(path, user_id) for path in found]
+
+    def subgraph(
+        self,
+        entities: str | Entity | Sequence[str | Entity],
+        hops: int = 1,
+        *,
+        max_nodes: int = 200,
+    ) -> nx.MultiDiGraph:
+        """Return the surroundings of entities as a networkx graph, with all triples among them.
+
+        Args:
+            entities: The centre, or several.
+            hops: How far to go, in relationships.
+            max_nodes: Beyond so many entities no further ones are added; nearer ones, and in one
+                distance those with fewer triples, come first.
+
+        Returns:
+            As ``to_networkx``; ``graph.graph["truncated"]`` tells whether entities were left out.
+
+        Raises:
+            DataError: An entity is unknown or ambiguous.
+        """
+        asked = [entities] if isinstance(entities, str | Entity) else entities
+        taken = np.unique(np.array([self._names.index(name) for name in asked], dtype=np.int64))
+        frontier, truncated = taken, False
         for _ in range(hops):
-            found: list[Entity] = []
-            for near in frontier:
-                for neighbor in self.store.neighbors(near.entity_id, limit=max_entities):
-                    far = neighbor.entity
-                    if far.entity_id not in graph:
-                        if graph.number_of_nodes() >= max_entities:
-                            continue
-                        _add_node(graph, far)
-                        found.append(far)
-                    ends = (near.entity_id, far.entity_id)
-                    graph.add_edge(
-                        *(ends if neighbor.outgoing else ends[::-1]), key=neighbor.relation
-                    )
-            frontier = found
+            _, edges = self._edges.edges_of(frontier)
+            near = np.setdiff1d(self._edges.neighbor[edges], taken)
+            rare_first = near[np.argsort(self._edges.degree[near], kind="stable")]
+            frontier = rare_first[: max(0, max_nodes - len(taken))]
+            truncated |= len(frontier) < len(near)
+            taken = np.concatenate([taken, frontier])
+        graph = networkx_graph(self.snapshot, taken)
+        graph.graph["truncated"] = truncated
         return graph
 
     def cypher(
         self, text: str, *, timeout_s: float = 30.0, max_rows: int = 1000, **params: Any
     ) -> QueryResult:
-        """Run a read-only Cypher query; ``params`` are its ``$name``s; see GraphStore.query."""
+        """Run one read-only Cypher query in the store.
+
+        Args:
+            text: One statement; writes, LOAD CSV and most procedures are refused.
+            timeout_s: Seconds after which the engine stops it.
+            max_rows: At most so many rows are kept; ``truncated`` tells whether there were more.
+            params: Values of ``$name`` in it; text from outside belongs here.
+
+        Raises:
+            StoreError: There is no store, or the query was refused, is wrong or took too long.
+        """
         return self.store.query(text, params, timeout_s=timeout_s, max_rows=max_rows)
 
-    def _item_entity_id(self, item_id: str) -> str:
-        found = self.snapshot.items.filter(item_id=item_id)
-        if not found.height:
-            raise DataError(f"Expected the id of an item of the snapshot, got '{item_id}'")
-        return str(self.snapshot.entities["entity_id"][int(found["entity_idx"][0])])
+    def stats(self, *, top: int = 5) -> GraphStatistics:
+        """Return counts, degrees, orphans, frequent entities and text coverage."""
+        return statistics_of(self.snapshot, top=top)
 
-    def _liked_entity_ids(self, user_id: str) -> list[str]:
-        user = self.snapshot.users.filter(user_id=user_id)
-        if not user.height:
-            raise DataError(f"Expected the id of a user of the snapshot, got '{user_id}'")
-        liked = (
-            self.snapshot.interactions.filter(
-                pl.col("positive"), pl.col("user_idx") == user["user_idx"][0]
-            )
-            .sort("timestamp", "item_idx", descending=[True, False], nulls_last=True)
-            .unique("item_idx", keep="first", maintain_order=True)
-            .head(_MAX_LIKED)
+    def lifetimes(self, entity: str | Entity) -> tuple[Lifetime, ...]:
+        """Return when an entity and its triples were first and last seen, gone ones too.
+
+        Args:
+            entity: As elsewhere; one that is gone by its entity_id or last name.
+
+        Raises:
+            DataError: No version of the log has it, or several entities are named so.
+        """
+        return lifetimes_of(
+            self._folder, entity.entity_id if isinstance(entity, Entity) else entity
         )
-        entity_idx = self.snapshot.items["entity_idx"].gather(liked["item_idx"])
-        ids: list[str] = self.snapshot.entities["entity_id"].gather(entity_idx).to_list()
-        return ids
 
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """Return the whole graph for networkx; see graph_exports.networkx_graph."""
+        return networkx_graph(self.snapshot)
 
-def _add_node(graph: nx.MultiDiGraph, entity: Entity) -> None:
-    graph.add_node(entity.entity_id, name=entity.name, entity_type=entity.entity_type)
+    def to_hetero_data(self, interactions: pl.DataFrame | None = None) -> HeteroData:
+        """Return the whole graph for torch-geometric; see graph_exports.hetero_data.
+
+        Args:
+            interactions: Rows of ``snapshot.interactions`` to add as edges from users to items. To
+                train a model give its train rows, never the whole table: the edges are answers.
+        """
+        return hetero_data(self.snapshot, interactions)
+
+    @cached_property
+    def _edges(self) -> Adjacency:
+        return adjacency_of(self.snapshot)
+
+    @cached_property
+    def _search(self) -> PathSearch:
+        return PathSearch(self._edges)
+
+    def _sources(self, start: str | Entity) -> tuple[str | None, IntArray]:
+        """Return (user_id, entities of liked items), or (None, one entity)."""
+        user = None
+        if isinstance(start, str) and start not in self.snapshot.entities["entity_id"]:
+            user = self._names.user_index(start)
+        if user is None:
+            return None, np.array([self._index_of_start(start)], dtype=np.int64)
+        liked = self.snapshot.interactions.filter(pl.col("positive"), pl.col("user_idx") == user)
+        entities = self.snapshot.items["entity_idx"].gather(liked["item_idx"].unique())
+        return str(start), entities.to_numpy()
+
+    def _index_of_start(self, start: str | Entity) -> int:
+        try:
+            return self._names.index(start)
+        except DataError as error:
+            raise DataError(f"{error} (nor is it a user_id)") from error
+
+    def _step(self, edge: int) -> Step:
+        relation = self.snapshot.relation_types["relation"][int(self._edges.relation[edge])]
+        return Step(relation, bool(self._edges.outgoing[edge]))
+
+    def _told(self, path: FoundPath, user_id: str | None) -> EntityPath:
+        phrases = self.snapshot.relation_types["phrase"]
+        return EntityPath(
+            entities=tuple(self._names.at(index) for index in path.entities),
+            steps=tuple(self._step(edge) for edge in path.edges),
+            phrases=tuple(phrases[int(self._edges.relation[edge])] for edge in path.edges),
+            user_id=user_id,
+        )

@@ -1,4 +1,7 @@
-"""A snapshot for people and other tools: its manifest, its graph with ids instead of indexes."""
+"""A snapshot for people and other tools: its manifest, its graph with ids instead of indexes.
+
+Forms of the graph that libraries for graphs read are graph_exports.py's business.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from graph_etl.errors import ConfigError
+from graph_etl.graph_exports import GRAPH_FILES, write_graph
 from graph_etl.snapshot import MANIFEST, TABLES, Snapshot, load_manifest, load_snapshot
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -34,19 +38,30 @@ def described_snapshot(path: Path, *, verify: bool = False) -> dict[str, Any]:
     return {"path": str(folder), "verified": [MANIFEST], "manifest": manifest}
 
 
-def export_tables(snapshot: Snapshot, out: Path, *, file_format: str = "csv") -> list[Path]:
-    """Write entities, relation_types and triples with ids and names, and return their files.
+def export_graph(snapshot: Snapshot, out: Path, *, file_format: str = "csv") -> list[Path]:
+    """Write the graph with ids and names, as tables or as one graph file; return the files.
 
     Args:
         snapshot: The graph.
         out: Folder, made where it is not there; files of the same name are replaced.
-        file_format: One of FORMATS.
+        file_format: One of FORMATS for the tables entities, relation_types and triples, or of
+            graph_exports.GRAPH_FILES.
 
     Raises:
         ConfigError: The format is another.
+        MissingDependencyError: A library that writes the format is not installed.
     """
+    if file_format in GRAPH_FILES:
+        return [write_graph(snapshot, out, file_format)]
     if file_format not in FORMATS:
-        raise ConfigError(f"Expected a format among {FORMATS}, got '{file_format}'")
+        known = ", ".join((*FORMATS, *GRAPH_FILES))
+        raise ConfigError(f"Expected a format among {known}, got '{file_format}'")
+    out.mkdir(parents=True, exist_ok=True)
+    tables = _tables(snapshot)
+    return [_written(table, out / f"{name}.{file_format}") for name, table in tables.items()]
+
+
+def _tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
     names = snapshot.entities.select("entity_idx", "entity_id", "name")
     head = names.select(pl.all().name.map(lambda column: f"head_{column}"))
     tail = names.select(pl.all().name.map(lambda column: f"tail_{column}"))
@@ -65,13 +80,11 @@ def export_tables(snapshot: Snapshot, out: Path, *, file_format: str = "csv") ->
             *[name for name in TABLES["triples"] if not name.endswith("_idx")],
         )
     )
-    tables = {
+    return {
         "entities": snapshot.entities.drop("entity_idx"),
         "relation_types": snapshot.relation_types.drop("relation_idx"),
         "triples": triples,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    return [_written(table, out / f"{name}.{file_format}") for name, table in tables.items()]
 
 
 def _written(table: pl.DataFrame, path: Path) -> Path:

@@ -55,11 +55,16 @@ def diff(old: Snapshot, new: Snapshot, samples: int = 3) -> Diff:
     names = dict(
         pl.concat([before.entities, after.entities]).select("entity_id", "name").iter_rows()
     )
-    told = "{name} ({entity_id})"
+    old_names = dict(before.entities.select("entity_id", "name").iter_rows())
+
+    def entity_in_words(row: dict[str, Any]) -> str:
+        entity_id, name = row["entity_id"], row["name"]
+        was = old_names.get(entity_id, name)
+        return f"{name} ({entity_id})" if was == name else f"{was} => {name} ({entity_id})"
+
     entities = _type_diffs(
-        changes.entities, before.entities, ["entity_type"], samples,
-        lambda row: told.format(**row),
-    )  # fmt: skip
+        changes.entities, before.entities, ["entity_type"], samples, entity_in_words
+    )
     triples = _type_diffs(
         changes.triples, before.triples, ["head_type", "relation", "tail_type"], samples,
         lambda row: f"{names[row['head_id']]} -> {names[row['tail_id']]}",

@@ -1,7 +1,8 @@
 """The published versions of a graph: their log, going back, pruning.
 
 A version is a snapshot. The log, snapshots/history.jsonl, has one line for each time the pointer
-moved; where the process died between the two, the next build or rollback adds the missing line.
+moved, and lifetime_log.py keeps what came and went by it; where the process died before either,
+the next build, rollback or prune adds what is missing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from graph_etl.build_folder import pointer_of
 from graph_etl.errors import SnapshotError
 from graph_etl.gates import GateFinding
+from graph_etl.lifetime_log import log_changes
 from graph_etl.snapshot import (
     Snapshot,
     load_manifest,
@@ -78,6 +80,7 @@ def publish_version(
     previous = _readable_id(pointer)
     moved = previous != snapshot.snapshot_id
     if moved:
+        _log_what_stands(pointer)
         publish_snapshot(snapshot, pointer)
     logged = _lines(pointer.parent)
     if moved or not logged or logged[-1]["snapshot_id"] != snapshot.snapshot_id:
@@ -91,6 +94,7 @@ def publish_version(
             "accepted": dict(accepted or {}) if findings else {},
         }
         _append(pointer.parent / HISTORY, line)
+    _log_lifetimes(pointer)
     return moved
 
 
@@ -116,15 +120,12 @@ def history(folder: Path) -> tuple[Version, ...]:
             f"Expected a published graph in {folder}, found none; make one with 'graph-etl build'"
         )
     lines = _lines(pointer.parent)
-    if all(line["snapshot_id"] != current for line in lines):
+    if not lines or lines[-1]["snapshot_id"] != current:
         lines.append(_unlogged(pointer))
-    standing = max(
-        (i for i, line in enumerate(lines) if line["snapshot_id"] == current), default=-1
-    )
     return tuple(
         Version(
             **{**line, "findings": tuple(line["findings"])},
-            current=number == standing,
+            current=number == len(lines) - 1,
             kept=(pointer.parent / line["snapshot_id"]).is_dir(),
         )
         for number, line in reversed(list(enumerate(lines)))
@@ -149,9 +150,13 @@ def version_path(folder: Path, name: str | None, *, before_current: bool = False
     if name is None:
         versions = history(folder)
         current = next(version.snapshot_id for version in versions if version.current)
-        name = next(
-            (v.snapshot_id for v in versions if v.kept and v.snapshot_id != current), "an older one"
-        )
+        others = [v.snapshot_id for v in versions if v.kept and v.snapshot_id != current]
+        if not others:
+            raise SnapshotError(
+                f"Expected another version beside the current {current} in {root}, found none; a "
+                "build whose input changed makes one"
+            )
+        name = others[0]
     fitting = [found for found in there if found.startswith((name, f"snapshot-{name}"))]
     if len(fitting) != 1:
         raise SnapshotError(
@@ -193,6 +198,8 @@ def prune(folder: Path, keep: int = DEFAULT_KEPT) -> tuple[str, ...]:
     """
     if keep < 1:
         raise SnapshotError(f"Expected at least 1 version to keep, got {keep}")
+    _log_what_stands(pointer_of(folder))
+    _log_lifetimes(pointer_of(folder))  # while the versions that tell it are still there
     versions = history(folder)
     current = next(version.snapshot_id for version in versions if version.current)
     kept = list(dict.fromkeys([current, *(v.snapshot_id for v in versions if v.kept)]))[:keep]
@@ -204,14 +211,27 @@ def prune(folder: Path, keep: int = DEFAULT_KEPT) -> tuple[str, ...]:
     return tuple(path.name for path in gone)
 
 
+def _log_what_stands(pointer: Path) -> None:
+    """Add the line of the version that stands, where a kill kept it from the log."""
+    standing, lines = _readable_id(pointer), _lines(pointer.parent)
+    if standing is not None and (not lines or lines[-1]["snapshot_id"] != standing):
+        _append(pointer.parent / HISTORY, _unlogged(pointer))
+
+
+def _log_lifetimes(pointer: Path) -> None:
+    log_changes(pointer.parent, [line["snapshot_id"] for line in _lines(pointer.parent)])
+
+
 def _unlogged(pointer: Path) -> dict[str, Any]:
-    """Return the line of a version that was published without one."""
+    """Return the line of a move that was made without one."""
     manifest = load_manifest(pointer)[1]
+    logged = [line["snapshot_id"] for line in _lines(pointer.parent)]
+    moved_at = datetime.fromtimestamp(pointer.stat().st_mtime, UTC)
     return {
-        "at": str(manifest.get("created_at", "")),
-        "action": "publish",
+        "at": moved_at.isoformat(timespec="seconds"),
+        "action": "rollback" if manifest["snapshot_id"] in logged else "publish",
         "snapshot_id": manifest["snapshot_id"],
-        "previous": manifest.get("parent"),
+        "previous": logged[-1] if logged else manifest.get("parent"),
         "counts": manifest["counts"],
         "findings": [],
         "accepted": {},

@@ -280,6 +280,15 @@ def test_snapshot_export_writes_names(built, tmp_path, file_format):
     assert triples.height == 9
 
 
+@pytest.mark.parametrize(
+    ("file_format", "name"), [("graphml", "graph.graphml"), ("node-link", "graph.json")]
+)
+def test_snapshot_export_writes_one_graph_file(built, tmp_path, file_format, name):
+    result = run("snapshot", "export", built, "--out", tmp_path, "--format", file_format)
+    assert result.stdout.split() == [str(tmp_path / name)]
+    assert "Herman Melville" in (tmp_path / name).read_text("utf-8")
+
+
 def test_snapshot_export_of_another_format_is_an_error(built, tmp_path):
     result = run("snapshot", "export", built, "--out", tmp_path, "--format", "xml", code=2)
     assert "got 'xml'" in result.stderr

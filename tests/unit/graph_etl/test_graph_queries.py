@@ -1,5 +1,8 @@
 """The Graph facade on a tiny graph, and drawing and figures of the same."""
 
+import shutil
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from matplotlib.image import imread
@@ -68,65 +71,132 @@ def graph(folder):
         yield graph
 
 
-def test_entity_by_id_or_only_name(graph):
+def test_entity_by_id_item_id_or_only_name(graph):
     assert graph.entity("book:1") == Entity("book:1", "book", "Emma")
+    assert graph.entity("2").name == "Persuasion"
     assert graph.entity("jane austen").entity_id == "person:a"
+    assert graph.entity(graph.find("navy")[0]).entity_id == "subject:n"
 
 
-def test_entity_by_a_name_of_several_names_their_ids(graph):
-    with pytest.raises(DataError, match=r"2 entities have it; give one of .*'book:1', 'person:e'"):
+def test_entity_by_a_name_of_several_lists_them(graph):
+    expected = r"2 entities have it; give one of .* book:1 'Emma', person:e 'Emma'$"
+    with pytest.raises(DataError, match=expected):
         graph.entity("emma")
 
 
-def test_entity_unknown_names_near_ones(graph):
-    with pytest.raises(DataError, match=r"none has it; give one of the ids \['person:a'\]"):
-        graph.entity("Austen")
-    with pytest.raises(DataError, match=r"none has it; look for it with find\(\)"):
-        graph.entity("Zzz")
+def test_entity_by_what_is_an_item_id_and_a_name_lists_both(graph):
+    snapshot = graph.snapshot
+    item_ids = pl.when(item_id="1").then(pl.lit("Persuasion")).otherwise("item_id")
+    items = snapshot.items.with_columns(item_id=item_ids)
+    with pytest.raises(DataError, match="book:1 'Emma', book:2 'Persuasion'"):
+        Graph(replace(snapshot, items=items), "nowhere").entity("Persuasion")
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("Austen", "person:a 'Jane Austen'$"), ("Persausion", "book:2 'Persuasion'")],
+)
+def test_entity_unknown_names_near_ones(graph, asked, near):
+    with pytest.raises(DataError, match=rf"none has it; near are {near}"):
+        graph.entity(asked)
 
 
 def test_neighbors_and_find_by_name(graph):
     assert [one.entity.name for one in graph.neighbors("navy")] == ["Persuasion", ENTITIES[2][2]]
+    assert [one.entity.name for one in graph.neighbors("navy", limit=1)] == ["Persuasion"]
+    assert graph.neighbors("person:e") == []
     assert [one.entity_id for one in graph.find("mel")] == ["person:m"]
+    assert [one.entity_id for one in graph.find("emma")] == ["book:1", "person:e"]
+    assert graph.find("zzz") == []
 
 
 def test_paths_by_name(graph):
-    found = graph.paths("book:1", "navy")
-    assert [[one.entity_id for one in path.entities] for path in found] == [
-        ["book:1", "person:a", "book:2", "subject:n"]
+    (path,) = graph.paths("book:1", "navy")
+    assert str(path) == (
+        "Emma -> was written by -> Jane Austen <- was written by <- Persuasion -> is about -> navy"
+    )
+    assert path.user_id is None
+
+
+def test_paths_from_a_user_start_at_liked_items(graph):
+    (path,) = graph.paths("u", "3")
+    assert str(path) == f"You liked Persuasion -> is about -> navy <- is about <- {ENTITIES[2][2]}"
+    assert path.user_id == "u"
+    assert path.length == 2
+    assert graph.paths("v", "book:1") == []
+
+
+def test_paths_from_a_user_to_a_liked_item_start_at_the_others(graph):
+    assert [str(path) for path in graph.paths("u", "2")] == [
+        "You liked Emma -> was written by -> Jane Austen <- was written by <- Persuasion"
     ]
 
 
-def test_paths_from_user_start_at_liked_items(graph):
-    found = graph.paths_from_user("u", "3")
-    assert [[one.entity_id for one in path.entities] for path in found] == [
-        ["book:2", "subject:n", "book:3"]
-    ]
-    assert graph.paths_from_user("v", "1") == []
+def test_paths_take_a_user_id_before_an_item_id(graph):
+    snapshot = graph.snapshot
+    same = replace(snapshot, users=snapshot.users.with_columns(user_id=pl.Series(["1", "v"])))
+    with Graph(same, "nowhere") as other:
+        assert {path.user_id for path in other.paths("1", "3")} == {"1"}
+        assert {path.user_id for path in other.paths("book:1", "3", 4)} == {None}
 
 
-@pytest.mark.parametrize(("user", "item"), [("nobody", "1"), ("u", "77")])
-def test_paths_from_user_unknown_ids_are_errors(graph, user, item):
-    with pytest.raises(DataError, match="of the snapshot, got"):
-        graph.paths_from_user(user, item)
+def test_paths_from_an_entity_to_itself_are_none(graph):
+    assert graph.paths("book:1", "1") == []
+
+
+def test_paths_unknown_ends_are_errors(graph):
+    with pytest.raises(DataError, match=r"got 'nobody': none has it.*nor is it a user_id"):
+        graph.paths("nobody", "1")
+    with pytest.raises(DataError, match="got '77': none has it"):
+        graph.paths("u", "77")
+
+
+@pytest.mark.parametrize("length", [0, 7])
+def test_paths_of_a_length_out_of_range_are_an_error(graph, length):
+    with pytest.raises(DataError, match=rf"max_length in 1\.\.6, got {length}"):
+        graph.paths("u", "3", length)
 
 
 def test_subgraph_grows_by_hops(graph):
     assert set(graph.subgraph("book:1")) == {"book:1", "person:a"}
     two = graph.subgraph("book:1", hops=2)
-    assert set(two) == {"book:1", "person:a", "book:2"}
     assert set(two.edges(keys=True)) == {
         ("book:1", "person:a", "written_by"),
         ("book:2", "person:a", "written_by"),
     }
-    assert two.nodes["book:2"] == {"name": "Persuasion", "entity_type": "book"}
-    assert len(graph.subgraph("book:1", hops=5, max_entities=4)) == 4
+    assert two.nodes["book:2"] == {"name": "Persuasion", "entity_type": "book", "item_id": "2"}
+    assert two.graph["truncated"] is False
+
+
+def test_subgraph_of_several_has_all_triples_among_them_and_keeps_the_rare(graph):
+    both = graph.subgraph(["book:2", "3"], hops=1, max_nodes=3)
+    assert set(both) == {"book:2", "book:3", "person:m"}
+    assert both.graph["truncated"] is True
+    assert graph.subgraph(["book:2", "navy"], hops=0).number_of_edges() == 1
 
 
 def test_cypher_is_read_only_and_takes_parameters(graph):
     assert graph.cypher("RETURN $a AS a", a=[1]).rows == ({"a": [1]},)
     with pytest.raises(StoreError, match="read-only"):
         graph.cypher("MATCH (n) DELETE n")
+
+
+def test_a_closed_graph_opens_no_store(folder):
+    with Graph.open(folder) as graph:
+        pass
+    with pytest.raises(StoreError, match="was closed"):
+        graph.cypher("RETURN 1")
+
+
+def test_without_a_store_all_but_cypher_is_answered(folder, tmp_path):
+    shutil.copytree(folder / "snapshots", tmp_path / "snapshots")
+    (tmp_path / "store").write_text("none")
+    with Graph.open(tmp_path) as graph:
+        assert len(graph.paths("u", "3")) == 1
+        assert len(graph.neighbors("navy")) == 2
+        assert graph.stats().entities == 7
+        with pytest.raises(StoreError, match="got one without; build again"):
+            graph.cypher("RETURN 1")
 
 
 def test_open_without_anything_is_an_error(tmp_path):

@@ -95,6 +95,30 @@ def test_an_unknown_version_is_told(tmp_path, three):
         version_path(tmp_path, "snapshot-")
 
 
+def test_one_version_has_no_other_to_go_back_to_or_to_differ_from(tmp_path, three):
+    prune(tmp_path, 1)
+    with pytest.raises(SnapshotError, match=f"another version beside the current {three[2]}"):
+        rollback(tmp_path)
+    assert "found none; a build whose input changed makes one" in run("diff", tmp_path, code=2)
+
+
+def test_a_move_that_the_next_move_finds_unlogged_is_logged_first(tmp_path, three):
+    log = pointer_of(tmp_path).parent / HISTORY
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:2]))
+    fourth = night(tmp_path, renamed(4)).snapshot.snapshot_id
+    assert [version.snapshot_id for version in history(tmp_path)] == [fourth, *three[::-1]]
+
+
+def test_a_rollback_whose_line_was_lost_is_told_as_one(tmp_path, three):
+    log = pointer_of(tmp_path).parent / HISTORY
+    before = log.read_text()
+    rollback(tmp_path, three[0])
+    log.write_text(before)
+    newest = history(tmp_path)[0]
+    assert (newest.action, newest.snapshot_id, newest.current) == ("rollback", three[0], True)
+    assert newest.previous == three[2]
+
+
 def test_prune_keeps_the_current_and_the_last(tmp_path, three):
     rollback(tmp_path, three[0])
     assert prune(tmp_path, 2) == (three[1],)
@@ -121,7 +145,7 @@ def test_diff_counts_and_shows_by_type(tmp_path):
     entities = {part.name: part for part in found.entities}
     assert (entities["book"].added, entities["book"].removed, entities["book"].changed) == (1, 1, 1)
     assert entities["book"].unchanged == 198
-    assert entities["book"].samples["changed"] == ("Renamed (book:b3)",)
+    assert entities["book"].samples["changed"] == ("Book 3 => Renamed (book:b3)",)
     assert entities["topic"].added == 1
     assert entities["maker"].unchanged == 40
     triples = {part.name: part for part in found.triples}
@@ -164,7 +188,10 @@ def test_commands_show_go_back_and_prune(tmp_path, three):
     shown = run("history", tmp_path)
     assert shown.splitlines()[0].startswith("* ")
     assert three[0] in shown
-    assert "changed: Renamed (book:b2)" in run("diff", tmp_path)
+    assert "changed: Book 2 => Renamed (book:b2)" in run("diff", tmp_path)
+    assert "entities  book: 2 changed, 198 unchanged" in run("diff", tmp_path)
+    assert "triples   unchanged: book is_about topic, book made_by maker" in run("diff", tmp_path)
+    assert "rows      items: 200, as many as before" in run("diff", tmp_path)
     record = json.loads(run("diff", tmp_path, three[0], three[1], "--json"))
     assert (record["old"], record["new"]) == (three[0], three[1])
     assert three[1] in run("rollback", tmp_path)
