@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
+import polars as pl
+
 from graph_etl.errors import ConfigError, StoreError
 from graph_etl.pipeline import BuildResult, Progress, build
 from graph_etl.store import GraphStore, open_store
@@ -22,6 +24,7 @@ def build_into(
     store_name: str = "kglite",
     gated: bool = True,
     accepted: Mapping[str, str] | None = None,
+    extra_interactions: pl.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build a dataset into a folder, with a store beside the snapshots or none.
@@ -33,6 +36,7 @@ def build_into(
         store_name: One of STORE_NAMES.
         gated: As ``pipeline.build`` takes it.
         accepted: Likewise.
+        extra_interactions: Likewise.
         progress: Likewise.
 
     Raises:
@@ -57,6 +61,7 @@ def build_into(
             store=store,
             gated=gated,
             accepted=accepted,
+            extra_interactions=extra_interactions,
             progress=progress,
         )
     (out / _STORE).write_text(store_name, encoding="utf-8")

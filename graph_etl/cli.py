@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from graph_etl import cli_neo4j, cli_tables, cli_versions
+from graph_etl import cli_extract, cli_llm, cli_merges, cli_neo4j, cli_tables, cli_versions
 from graph_etl.cli_output import AsJson, explained, print_record
 from graph_etl.errors import ConfigError
 
@@ -27,6 +27,9 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_neo4j.app, name="neo4j")
+app.add_typer(cli_extract.app, name="extract")
+app.add_typer(cli_llm.app, name="llm")
+app.add_typer(cli_merges.app, name="merges")
 cli_versions.add_to(app)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'build' wrote.")]
@@ -184,16 +187,21 @@ def show_snapshot(
 @explained
 def export_snapshot(
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="Folder to write the tables to.")],
-    file_format: Annotated[str, typer.Option("--format", help="csv, jsonl or parquet.")] = "csv",
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format", help="csv, jsonl or parquet: tables; graphml or node-link: one graph file."
+        ),
+    ] = "csv",
 ) -> None:
     """Write the graph with ids and names in place of indexes, for other tools."""
     from graph_etl.build_folder import snapshot_path
     from graph_etl.snapshot import load_snapshot
-    from graph_etl.snapshot_export import export_tables
+    from graph_etl.snapshot_export import export_graph
 
     snapshot = load_snapshot(snapshot_path(folder))
-    for path in export_tables(snapshot, out, file_format=file_format):
+    for path in export_graph(snapshot, out, file_format=file_format):
         typer.echo(path)
 
 

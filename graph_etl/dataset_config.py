@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from graph_etl.extraction.config import ExtractionConfig
 from graph_etl.gates import GateConfig
 from graph_etl.graph_schema import GraphSchema, check_name
+from graph_etl.resolution.entity_config import ResolutionConfig
 from graph_etl.table_config import FrozenModel, Names, Pieces, Table, Tables
 
 if TYPE_CHECKING:
@@ -295,6 +297,10 @@ class DatasetConfig(FrozenModel):
     """External graphs."""
     facts: list[FactsConfig] = Field(default=[])
     """Foreign tables of facts."""
+    extraction: ExtractionConfig | None = None
+    """What is extracted from texts; null: nothing."""
+    resolution: ResolutionConfig = ResolutionConfig()
+    """Which spellings of attribute entities become one entity."""
     gates: GateConfig = GateConfig()
     """How much a build may differ from the published version."""
 

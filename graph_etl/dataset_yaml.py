@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from graph_etl.dataset_config import DatasetConfig
 from graph_etl.errors import ConfigError
 from graph_etl.graph_schema import load_graph_schema
+from graph_etl.table_config import SHIPPED
 
 _LINK_FILES = ("reviewed", "words")
 _MAPPINGS = Path(__file__).parent / "mappings"
@@ -65,11 +66,27 @@ def read_fields(path: Path) -> dict[str, Any]:
     for fact in content.get("facts") or []:
         link = fact.get("link", {}) if isinstance(fact, dict) else {}
         link.update({key: str(path.parent / link[key]) for key in _LINK_FILES if link.get(key)})
+    resolution = content.get("resolution")
+    if isinstance(resolution, dict) and resolution.get("reviewed"):
+        resolution["reviewed"] = str(path.parent / resolution["reviewed"])
+    _anchor_extraction(content.get("extraction"), path.parent)
     base = content.pop("extends", None)
     if base is None:
         return content
     file = path.parent / str(base)
     return _over(read_fields(file if file.is_file() else _MAPPINGS / f"{base}.yaml"), content)
+
+
+def _anchor_extraction(section: Any, folder: Path) -> None:
+    """Make the paths of the section ``extraction`` absolute; shipped corpora stay as they are."""
+    if not isinstance(section, dict):
+        return
+    engines = [one for one in section.get("engines") or [] if isinstance(one, dict)]
+    for part, key in [(section, "schema"), *((one, "model") for one in engines)]:
+        named = part.get(key)
+        is_path = key == "schema" or part.get("engine") == "bert"
+        if is_path and isinstance(named, str) and not named.startswith(SHIPPED):
+            part[key] = str(folder / named)
 
 
 def _over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:

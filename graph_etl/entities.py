@@ -50,8 +50,9 @@ def graph_tables(
 
     Args:
         items: Columns entity_id, entity_type, title.
-        statements: Columns as attributes.STATEMENT; heads and tails may be items or not. Of
-            equal triples the surest statement stays, then the first.
+        statements: Columns as attributes.STATEMENT, and perhaps those of extraction's EVIDENCE;
+            heads and tails may be items or not. Of equal triples the surest statement stays, then
+            the first.
         names: Columns entity_id, entity_type, name: names that no statement spells (may be empty).
         schema: The whitelist; its relation order is that of relation_idx.
         audit: Counts statements, triples and duplicates.
@@ -73,7 +74,10 @@ def graph_tables(
         unique.join(index.rename({"entity_id": "head_id", "entity_idx": "head_idx"}), on="head_id")
         .join(index.rename({"entity_id": "tail_id", "entity_idx": "tail_idx"}), on="tail_id")
         .join(relation_types, on=["relation", "head_type", "tail_type"])
-        .select(pl.col(name).cast(dtype) for name, dtype in TABLES["triples"].items())
+        .select(
+            *(pl.col(name).cast(dtype) for name, dtype in TABLES["triples"].items()),
+            pl.col("^evidence\\..*$"),
+        )
         .sort("head_idx", "relation_idx", "tail_idx")
     )
     return GraphTables(entities, relation_types, triples)

@@ -11,12 +11,17 @@ from graph_etl.audit import TableAudit
 from graph_etl.cells import ids, numbers, seconds
 from graph_etl.dataset_config import InteractionsConfig, TimestampConfig
 from graph_etl.errors import DataError
+from graph_etl.extra_interactions import with_extra
 from graph_etl.table_config import TableConfig
 from graph_etl.tables import SourceTable, TableReader
 
 
 def read_interactions(
-    config: InteractionsConfig, reader: TableReader, audit: TableAudit
+    config: InteractionsConfig,
+    reader: TableReader,
+    audit: TableAudit,
+    extra: pl.DataFrame | None = None,
+    extra_audit: TableAudit | None = None,
 ) -> pl.DataFrame:
     """Return the interactions in the order of their tables, exact duplicates once.
 
@@ -24,10 +29,12 @@ def read_interactions(
         config: Tables, columns and rules.
         reader: Where tables come from.
         audit: Counts rows in, and dropped ones by reason; rows kept is for the caller.
+        extra: Interactions of a log, columns as ``extra_interactions.COLUMNS``; they come last.
+        extra_audit: The same counts for these.
 
     Returns:
         Columns user_id, item_id, event, value (Float32), timestamp (Int64, Unix seconds),
-        positive, context.NAME.
+        positive, context.NAME; with ``extra`` also whether a row is of the log.
 
     Raises:
         DataError: A bad row under a rule that refuses it; file, row and column are named.
@@ -44,6 +51,8 @@ def read_interactions(
         pairs = unique.select("user_id", "item_id", "context.split").unique()
         again = pairs.height - pairs.select("user_id", "item_id").n_unique()
         audit.note("pairs in more than one split", again)
+    if extra is not None:
+        return with_extra(unique, extra, _positive(config), extra_audit or TableAudit())
     return unique
 
 

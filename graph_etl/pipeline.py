@@ -21,9 +21,11 @@ from graph_etl.build_folder import pointer_of
 from graph_etl.dataset_config import DatasetConfig
 from graph_etl.dataset_yaml import load_dataset_config
 from graph_etl.errors import ConfigError, SnapshotError
+from graph_etl.extraction.build_step import LEDGER
 from graph_etl.gates import GateFinding, check_gates, gate_findings
 from graph_etl.known_triples import with_first_runs
 from graph_etl.mappings import load_mapping, mapping_names, recognise
+from graph_etl.resolution.resolved_statements import EntityResolution
 from graph_etl.snapshot import Snapshot, load_snapshot, write_snapshot
 from graph_etl.snapshot_tables import Progress as Progress
 from graph_etl.snapshot_tables import snapshot_tables
@@ -86,6 +88,7 @@ def build(
     out: Path,
     data: Path | None = None,
     sources: Mapping[str, pl.DataFrame] | None = None,
+    extra_interactions: pl.DataFrame | None = None,
     store: GraphStore | None = None,
     gated: bool = True,
     accepted: Mapping[str, str] | None = None,
@@ -100,6 +103,8 @@ def build(
         data: What the paths in the config are relative to; default the YAML's folder, or the
             current one for a DatasetConfig.
         sources: Frames by the name that a table's path says, instead of files.
+        extra_interactions: Interactions of a log, added to the tables' after the same audit;
+            columns as ``extra_interactions.COLUMNS``.
         store: A graph store that is made to mirror the snapshot before it is published.
         gated: Whether the config's gates judge the change from the published version.
         accepted: Name of a gate that may fail this once -> why; both are logged.
@@ -124,10 +129,13 @@ def build(
         tell(f"the data set is {config.name}", 0.0)
     reader = TableReader(data or Path(), dict(sources or {}))
     audit = BuildAudit()
-    tables = snapshot_tables(config, reader, audit, tell)
-    audit.check()
     pointer = pointer_of(out)
     before = _published(pointer)
+    resolution = EntityResolution(config.resolution, out, before)
+    tables = snapshot_tables(
+        config, reader, audit, tell, resolution, extra_interactions, ledger=out / LEDGER
+    )
+    audit.check()
     if before is not None:
         tables = {**tables, "triples": with_first_runs(tables, before)}
     tell("writing the snapshot", 0.8)
@@ -140,6 +148,7 @@ def build(
     }
     parent = None if before is None else before.snapshot_id
     snapshot = write_snapshot(tables, pointer.parent, {**details, "parent": parent})
+    resolution.write(snapshot.snapshot_id)
     tell("comparing with the published version", 0.85)
     findings = gate_findings(before, snapshot, config.gates) if gated else ()
     check_gates(findings, accepted or {})
@@ -148,7 +157,7 @@ def build(
         tell("loading the store", 0.9)
         from graph_etl.store import load_store
 
-        summary = load_store(snapshot, store)
+        summary = load_store(snapshot, store, known=before)
     changed = publish_version(snapshot, pointer, findings=findings, accepted=accepted)
     prune(out, keep)
     tell("published" if changed else "unchanged", 1.0)

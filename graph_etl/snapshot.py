@@ -26,7 +26,8 @@ MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.json.sha256"
 
 # Required columns of each table. Beyond these, `items` and `users` may carry "numeric.NAME"
-# (Float64) and "attribute.NAME" (String or List(String)) columns, `interactions` "context.NAME".
+# (Float64) and "attribute.NAME" (String or List(String)) columns, `interactions` "context.NAME",
+# and `triples` the "evidence.NAME" columns of what was extracted from text.
 TABLES: Mapping[str, Mapping[str, pl.DataType]] = {
     "entities": {
         "entity_idx": pl.Int64(),  # dense 0..n-1, the row number

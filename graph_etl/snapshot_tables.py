@@ -7,7 +7,9 @@ writing them to disk and into a store is for pipeline.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,6 +20,11 @@ from graph_etl.dataset_config import DatasetConfig
 from graph_etl.entities import GraphTables, graph_tables, item_entity_id
 from graph_etl.errors import DataError
 from graph_etl.external_graph import ExternalGraph, read_external_graph
+from graph_etl.extra_interactions import EXTRA, count_kept, without_unknown
+from graph_etl.extraction.build_step import extract_items
+from graph_etl.extraction.documents import extraction_schema, item_texts
+from graph_etl.extraction.stages import KnownGraph
+from graph_etl.extraction.statements import EVIDENCE, ExtractedStatements
 from graph_etl.facts import read_facts
 from graph_etl.graph_schema import (
     GraphSchema,
@@ -30,11 +37,21 @@ from graph_etl.interactions import read_interactions
 from graph_etl.snapshot import TABLES
 from graph_etl.tables import TableReader
 
+if TYPE_CHECKING:
+    from graph_etl.resolution.resolved_statements import EntityResolution
+
 Progress = Callable[[str, float], None]
 
 
 def snapshot_tables(
-    config: DatasetConfig, reader: TableReader, audit: BuildAudit, tell: Progress
+    config: DatasetConfig,
+    reader: TableReader,
+    audit: BuildAudit,
+    tell: Progress,
+    resolution: EntityResolution,
+    extra_interactions: pl.DataFrame | None = None,
+    *,
+    ledger: Path,
 ) -> dict[str, pl.DataFrame]:
     """Return the six tables of a snapshot, its columns and the optional ones.
 
@@ -43,9 +60,12 @@ def snapshot_tables(
         reader: Where its tables come from.
         audit: Gets the counts of every table.
         tell: Called with what happens now and the share of the build that is done.
+        resolution: Says which spellings are one entity.
+        extra_interactions: As ``pipeline.build`` takes them.
+        ledger: The file of what engines of extraction answered.
 
     Raises:
-        ConfigError, DataError, SchemaViolationError: As ``pipeline.build`` says.
+        ConfigError, DataError, ExtractionError, SchemaViolationError: As ``pipeline.build`` says.
     """
     missing = config.missing_values
     tell("reading items", 0.05)
@@ -53,26 +73,40 @@ def snapshot_tables(
     tell("reading users", 0.15)
     users = read_users(config.users, reader, missing, audit.table("users"))
     tell("reading interactions", 0.2)
-    rows = read_interactions(config.interactions, reader, audit.table("interactions"))
+    counts = audit.table("interactions")
+    logged = None if extra_interactions is None else audit.table(EXTRA)
+    rows = read_interactions(config.interactions, reader, counts, extra_interactions, logged)
     catalogue, rows = _with_known_items(config, catalogue, rows, audit)
     users = _with_all_users(users, rows, audit)
     tell("reading attributes", 0.4)
     statements, relations = _statements(config, catalogue, reader, audit)
     tell("reading external graphs", 0.55)
     graphs = _external_graphs(config, catalogue, reader, audit)
-    tell("joining the graph", 0.7)
     item_type = config.items.entity_type
+    extracted = _extracted(config, catalogue, reader, statements, graphs, ledger, audit, tell)
+    statements.append(extracted.statements)
+    graphs.append(ExternalGraph(_nothing(), extracted.names, _extraction_relations(config)))
+    tell("resolving entities", 0.65)
+    statements = resolution.resolve(statements, item_type, audit, names=[extracted.names])
+    graphs = [
+        replace(
+            graph,
+            statements=resolution.merged(graph.statements, "head_id", "tail_id"),
+            names=resolution.merged(graph.names, "entity_id"),
+        )
+        for graph in graphs
+    ]
+    tell("joining the graph", 0.7)
     schema = _schema(config, reader.folder, relations, graphs)
     items = catalogue.items.with_columns(
         item_entity_id(item_type, pl.col("item_id")).alias("entity_id"),
         pl.lit(item_type).alias("entity_type"),
     )
-    nothing = pl.DataFrame(schema=dict(STATEMENT))
-    names = pl.DataFrame(schema=dict.fromkeys(("entity_id", "entity_type", "name"), pl.String))
+    said = [_nothing(), *statements, *(graph.statements for graph in graphs)]
     graph = graph_tables(
         items,
-        pl.concat([nothing, *statements, *(graph.statements for graph in graphs)]),
-        pl.concat([names, *(graph.names for graph in graphs)]),
+        resolution.without_loops(pl.concat(said, how="diagonal"), audit),
+        pl.concat([_NO_NAMES, *(graph.names for graph in graphs)]),
         schema,
         audit.table("triples"),
     )
@@ -89,6 +123,8 @@ def _with_known_items(
         nobody = pl.DataFrame(schema={"row": pl.Int64, "item_id": pl.String})
         catalogue = Catalogue(_bare_items([]), None, nobody, [])
         rule = "add"
+    if rule != "add":
+        rows = without_unknown(rows, catalogue.items["item_id"], audit)
     unknown = rows.filter(~pl.col("item_id").is_in(catalogue.items["item_id"].implode()))
     if unknown.height and rule == "refuse":
         raise DataError(
@@ -106,7 +142,7 @@ def _with_known_items(
         counts.drop("unknown item", unknown.height)
         counts.note("unknown items", unknown["item_id"].n_unique())
         rows = rows.filter(pl.col("item_id").is_in(catalogue.items["item_id"].implode()))
-    counts.rows_kept = rows.height
+    count_kept(rows, audit)
     counts.note("positive", int(rows["positive"].sum()))
     if rows.height == 0:
         raise DataError(
@@ -195,6 +231,49 @@ def _external_graphs(
     return [graph for graph in found if graph is not None]
 
 
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(STATEMENT))
+
+
+_NO_NAMES = pl.DataFrame(schema=dict.fromkeys(("entity_id", "entity_type", "name"), pl.String))
+
+
+def _extracted(
+    config: DatasetConfig,
+    catalogue: Catalogue,
+    reader: TableReader,
+    statements: list[pl.DataFrame],
+    graphs: list[ExternalGraph],
+    ledger: Path,
+    audit: BuildAudit,
+    tell: Progress,
+) -> ExtractedStatements:
+    """Return what the texts add to what tables say; nothing without a section ``extraction``."""
+    section = config.extraction
+    if section is None or not section.enabled:
+        return ExtractedStatements(_nothing(), _NO_NAMES)
+    known = pl.concat([_nothing(), *statements, *(graph.statements for graph in graphs)])
+    spelled = known.select(entity_id="tail_id", entity_type="tail_type", name="tail_name")
+    names = pl.concat([spelled.drop_nulls(), *(graph.names for graph in graphs)]).unique()
+    texts = item_texts(
+        section, config.items, catalogue.items, reader, config.missing_values, audit.table("texts")
+    )
+    return extract_items(
+        section,
+        texts,
+        KnownGraph(names.sort(pl.all()), known.select("head_id", "relation", "tail_id").unique()),
+        ledger=ledger,
+        audit=audit,
+        progress=lambda what, share: tell(f"reading texts: {what}", 0.55 + 0.1 * share),
+    )
+
+
+def _extraction_relations(config: DatasetConfig) -> list[RelationType]:
+    if config.extraction is None or not config.extraction.enabled:
+        return []
+    return list(extraction_schema(config.extraction).relation_types)
+
+
 def _schema(
     config: DatasetConfig,
     folder: Path,
@@ -250,8 +329,11 @@ def _with_attributes(
     items = items.select(*TABLES["items"], *extra, "entity_id")
     names: dict[str, list[pl.DataFrame]] = {}
     for frame in statements:
-        for relation in frame["relation"].unique():
-            names.setdefault(relation, []).append(frame)
+        of_items = frame.select(*STATEMENT).filter(
+            pl.col("head_id").is_in(items["entity_id"].implode())
+        )
+        for (relation,), part in of_items.partition_by("relation", as_dict=True).items():
+            names.setdefault(str(relation), []).append(part)
     for relation, frames in names.items():
         values = (
             pl.concat(frames)
@@ -269,6 +351,6 @@ def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     further = [
         column
         for column in frame.columns
-        if column.startswith(("numeric.", "attribute.", "context."))
+        if column.startswith(("numeric.", "attribute.", "context.")) or column in EVIDENCE
     ]
     return frame.select(*required, *further)

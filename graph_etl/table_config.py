@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+SHIPPED = "corpus:"  # a path that begins so is that of a file which comes with the package
 TableFormat = Literal["auto", "csv", "parquet", "jsonl", "sqlite", "recbole", "id_lists"]
 
 
@@ -42,7 +43,8 @@ class TableConfig(FrozenModel):
     """Where a table is and how to read it; a bare string in the YAML is its ``path``."""
 
     path: str
-    """File below the data folder (a pattern as "*.inter" must match one), or a name of sources."""
+    """File below the data folder (a pattern as "*.inter" must match one), a name of sources, or a
+    text that is shipped: "corpus:films/synopses.jsonl"."""
     format: TableFormat = "auto"
     """"auto" goes by the file's ending: .csv .tsv .txt .dat .parquet .jsonl .json .db .inter ..."""
     separator: str | None = None

@@ -17,7 +17,7 @@ import polars as pl
 
 from graph_etl.errors import ConfigError, DataError
 from graph_etl.snapshot import sha256_of
-from graph_etl.table_config import DeriveConfig, TableConfig
+from graph_etl.table_config import SHIPPED, DeriveConfig, TableConfig
 from graph_etl.table_formats import parse_table
 
 # the second kind was cut off: <span class="title"
@@ -35,6 +35,7 @@ _ENTITIES = {
     "&trade;": "™",
 }
 Frames = Mapping[str, pl.DataFrame]
+_CORPORA = Path(__file__).parent / "extraction" / "corpora"
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,9 @@ class TableReader:
         """Return the table's frame or file, or None where there is neither."""
         if table.path in self.sources:
             return self.sources[table.path]
+        if table.path.startswith(SHIPPED):
+            shipped = shipped_or(table.path)
+            return shipped if shipped.is_file() else None
         if not any(mark in table.path for mark in "*?["):
             path = self.folder / table.path
             return path if path.is_file() else None
@@ -155,6 +159,12 @@ class TableReader:
             f"{'there is: ' + listed if there else f'the folder {parent} is empty or absent'}"
             f"{frames}; correct the path in dataset.yaml or the data folder"
         )
+
+
+def shipped_or(path: str | Path) -> Path:
+    """Return a path as it is, or where the package keeps the file that "corpus:..." names."""
+    text = str(path)
+    return _CORPORA / text.removeprefix(SHIPPED) if text.startswith(SHIPPED) else Path(path)
 
 
 def frame_digest(frame: pl.DataFrame) -> str:

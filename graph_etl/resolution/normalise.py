@@ -21,7 +21,7 @@ from graph_etl.errors import ConfigError
 DEFAULT_WORDS = Path(__file__).with_name("title_words.yaml")
 
 # Letters that Unicode does not decompose into a base letter and an accent.
-_LETTERS = str.maketrans(
+LETTERS = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 )
 _APOSTROPHES = re.compile(r"['’‘`´ʻʼ*]")
@@ -198,7 +198,7 @@ def without_numbers(key: str) -> str:
 def _fold(text: str) -> str:
     spaced = "".join(f" {c}" if unicodedata.category(c) == "No" else c for c in text.casefold())
     decomposed = unicodedata.normalize("NFKD", spaced).casefold()  # NFKD makes capitals of some
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(_LETTERS)
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(LETTERS)
 
 
 def _split_brackets(title: str) -> tuple[str, list[str], int | None]:

@@ -11,7 +11,11 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from graph_etl import dataset_config as sections
+from graph_etl.extraction import config as extraction
+from graph_etl.extraction.run import RunLimits
+from graph_etl.extraction.validation import ExtractionLimits
 from graph_etl.gates import GateConfig, GoldQuery
+from graph_etl.resolution import ResolutionConfig
 from graph_etl.table_config import DeriveConfig, FrozenModel, TableConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "dataset-yaml.md"
@@ -34,6 +38,14 @@ PARTS: tuple[tuple[str, type[FrozenModel]], ...] = (
     ("triples.link", sections.LinkTableConfig),
     ("triples.names", sections.EntityNamesConfig),
     ("facts", sections.FactsConfig),
+    ("extraction", extraction.ExtractionConfig),
+    ("extraction.engines: gazetteer", extraction.GazetteerConfig),
+    ("extraction.engines: bert", extraction.BertConfig),
+    ("extraction.engines: llm", extraction.LlmConfig),
+    ("extraction.engines: budget of an llm", extraction.BudgetConfig),
+    ("extraction.limits", ExtractionLimits),
+    ("extraction.run", RunLimits),
+    ("resolution", ResolutionConfig),
     ("gates", GateConfig),
     ("gates.gold", GoldQuery),
     ("a table", TableConfig),
