@@ -35,11 +35,14 @@ class Extractor(ABC):
         engine: Short name, stands in the provenance of triples: "gazetteer", "bert", "llm".
         model: Which model, for the same place.
         prompt_version: Version of the prompt; "" where there is none.
+        keeps_answers: Whether an answer is worth keeping; False where asking again costs as little
+            and everything that the graph learns changes the fingerprint.
     """
 
     engine: str
     model: str
     prompt_version: str = ""
+    keeps_answers: bool = True
 
     @property
     @abstractmethod

@@ -209,8 +209,9 @@ class ExtractionRun:
         """Return what counts of the answers, by doc_id; those without a good one are missing."""
         keys = {one.doc_id: key_of(extractor, one) for one in documents}
         unique = list(dict.fromkeys(keys.values()))
-        known = self._ledger.known(unique)
-        dead = self._ledger.dead(unique)
+        asked_before = unique if extractor.keeps_answers else []
+        known = self._ledger.known(asked_before)
+        dead = self._ledger.dead(asked_before)
         firsts: dict[str, Document] = {}
         for document in documents:
             firsts.setdefault(keys[document.doc_id], document)
@@ -248,7 +249,8 @@ class ExtractionRun:
                 key = key_at.pop(answer.doc_id)
                 document = asked[key]
                 attempt = attempt_of[answer.doc_id]
-                self._ledger.record(extractor, document, attempt, answer)
+                if extractor.keeps_answers:
+                    self._ledger.record(extractor, document, attempt, answer)
                 account.usage += answer.usage
                 if answer.extraction is not None:
                     good[key] = answer.extraction
@@ -257,7 +259,7 @@ class ExtractionRun:
                 else:
                     account.bad_answers += 1
                     failed[key] = document
-                    if round_ == self._run_limits.max_attempts:
+                    if round_ == self._run_limits.max_attempts and extractor.keeps_answers:
                         self._ledger.bury(extractor, document, attempt, answer)
                 self._report(account, len(good), len(asked), time.monotonic() - started)
             if key_at:

@@ -4,7 +4,7 @@ import pytest
 from scripted_extraction import Scripted, film, places, schema
 
 from graph_etl.errors import ExtractionError
-from graph_etl.extraction.ledger import Ledger
+from graph_etl.extraction.ledger import Ledger, key_of
 from graph_etl.extraction.records import Extraction, Failure
 from graph_etl.extraction.run import ExtractionRun, RunLimits, Stage
 
@@ -158,6 +158,16 @@ def test_what_one_text_says_changes_nothing_of_another(ledger, tmp_path):
     with Ledger(tmp_path / "other.sqlite") as other:
         clean, _ = run(other, Scripted())
     assert [one.parts[0][1] for one in found[:-1]] == [one.parts[0][1] for one in clean[:-1]]
+
+
+def test_an_engine_that_keeps_no_answers_is_asked_anew(ledger):
+    class Cheap(Scripted):
+        keeps_answers = False
+
+    for _ in range(2):
+        _, [account] = run(ledger, Cheap())
+        assert (account.extracted, account.cached) == (20, 0)
+    assert ledger.attempts([key_of(Cheap(), one) for one in FILMS]) == {}
 
 
 def test_a_doc_id_that_stands_twice_is_refused(ledger):
