@@ -89,6 +89,37 @@ class TextFigures:
 
 
 @dataclass(frozen=True)
+class SaidTriple:
+    """A triple that a text states.
+
+    Attributes:
+        head, tail: Names of its ends.
+        evidence: The stretch of the text that says so.
+    """
+
+    head: str
+    tail: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class ExtractedFigures:
+    """What texts add to the graph by one relation: triples that no table has.
+
+    Attributes:
+        relation: The relation.
+        triples: How many.
+        mean_confidence: Of them.
+        samples: Some of the surest.
+    """
+
+    relation: str
+    triples: int
+    mean_confidence: float
+    samples: tuple[SaidTriple, ...]
+
+
+@dataclass(frozen=True)
 class GraphStatistics:
     """All figures of a snapshot."""
 
@@ -104,6 +135,7 @@ class GraphStatistics:
     relations: tuple[RelationFigures, ...]
     degrees: tuple[DegreeBin, ...]
     text: TextFigures
+    extracted: tuple[ExtractedFigures, ...] = ()
 
 
 def statistics_of(snapshot: Snapshot, *, top: int = 5) -> GraphStatistics:
@@ -130,6 +162,7 @@ def statistics_of(snapshot: Snapshot, *, top: int = 5) -> GraphStatistics:
         ),
         degrees=_degree_bins(degree),
         text=_text_figures(snapshot),
+        extracted=_extracted_figures(snapshot),
     )
 
 
@@ -205,6 +238,35 @@ def _text_figures(snapshot: Snapshot) -> TextFigures:
         median_characters=float(str(median)),
         interaction_share=_share(with_text.gather(snapshot.interactions["item_idx"])),
     )
+
+
+def _extracted_figures(snapshot: Snapshot, samples: int = 3) -> tuple[ExtractedFigures, ...]:
+    """Return the figures by relation, most triples first; samples one for each head."""
+    if "evidence.text" not in snapshot.triples.columns:
+        return ()
+    names = snapshot.entities["name"]
+    said = snapshot.triples.filter(pl.col("engine") != "table")
+    table = said.select(
+        relation=snapshot.relation_types["relation"].gather(said["relation_idx"]),
+        confidence="confidence",
+        head=names.gather(said["head_idx"]),
+        tail=names.gather(said["tail_idx"]),
+        evidence="evidence.text",
+    ).sort("confidence", "head", "tail", descending=[True, False, False])
+    figures = []
+    for (relation,), part in table.partition_by("relation", as_dict=True).items():
+        shown = part.unique("head", keep="first", maintain_order=True).head(samples)
+        figures.append(
+            ExtractedFigures(
+                relation=str(relation),
+                triples=part.height,
+                mean_confidence=float(part["confidence"].cast(pl.Float64).sum()) / part.height,
+                samples=tuple(
+                    SaidTriple(*row) for row in shown.select("head", "tail", "evidence").iter_rows()
+                ),
+            )
+        )
+    return tuple(sorted(figures, key=lambda one: (-one.triples, one.relation)))
 
 
 def _share(values: pl.Series) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from graph_etl.snapshot import write_synced
 from kgrec.report import wording
-from kgrec.report.graph_figures import audit_section, graph_section
+from kgrec.report.graph_figures import audit_section, graph_section, texts_section
 from kgrec.report.inputs import ReportInput
 from kgrec.report.markup import Markup, from_data, tag, text
 from kgrec.report.model_parts import curves_section, pipeline_section
@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("model", "Sources and rankers", pipeline_section),
     ("curves", "Learning curves", curves_section),
     ("graph", "Knowledge graph", graph_section),
+    ("texts", "What the texts add", texts_section),
     ("audit", "Data audit", audit_section),
     ("timings", "Time", timings_section),
     ("settings", "Settings", settings_section),

@@ -11,8 +11,10 @@ from serving_data import SCORERS, SmallEase, make_artifact, make_training_data, 
 
 from graph_etl.statistics import (
     DegreeBin,
+    ExtractedFigures,
     GraphStatistics,
     RelationFigures,
+    SaidTriple,
     TextFigures,
     TopEntity,
     TypeFigures,
@@ -102,6 +104,7 @@ def figures() -> GraphStatistics:
         ),
         degrees=(DegreeBin(0, 0, 0), DegreeBin(1, 2, 60), DegreeBin(1000, None, 1)),
         text=TextFigures(items=60, with_text=0, median_characters=0.0, interaction_share=0.0),
+        extracted=(ExtractedFigures("set_in", 7, 0.875, (SaidTriple("Film", "Rome", HOSTILE),)),),
     )
 
 

@@ -124,7 +124,7 @@ def test_sections_without_content_are_left_out(bare: ReportInput) -> None:
         ("artifact", None, {"model", "reason"}),
         ("answers", {}, {"answers", "reason"}),
         ("deletion", None, {"deletion"}),
-        ("statistics", None, {"graph"}),
+        ("statistics", None, {"graph", "texts"}),
         ("curves", {}, {"curves"}),
         ("terms", (), {"terms"}),
     ],

@@ -9,6 +9,7 @@ from graph_etl import build, dataset_config_from
 from graph_etl.errors import ConfigError, DataError
 from graph_etl.extraction.build_step import LEDGER
 from graph_etl.extraction.statements import EVIDENCE
+from graph_etl.statistics import statistics_of
 
 SCHEMA = {
     "entity_types": [{"name": name} for name in ("book", "person", "place")],
@@ -124,6 +125,14 @@ def test_a_section_that_is_off_extracts_nothing(tmp_path):
 def test_what_is_extracted_is_an_attribute_to_filter_by(tmp_path):
     items = built(tmp_path).snapshot.items
     assert items["attribute.set_in"].to_list() == [["Rome"], ["Rome"], []]
+
+
+def test_statistics_tell_what_texts_add(tmp_path):
+    [figures] = statistics_of(built(tmp_path).snapshot).extracted
+    assert (figures.relation, figures.triples) == ("set_in", 1)
+    said = figures.samples[0]
+    assert (said.head, said.tail, said.evidence) == ("Rain", "Rome", ITEMS["blurb"][1])
+    assert statistics_of(built(tmp_path / "off", enabled=False).snapshot).extracted == ()
 
 
 def test_a_missing_column_of_text_is_named(tmp_path):
