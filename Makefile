@@ -33,7 +33,7 @@ test: $(VENV)/.dev  ## unit, property, contract and golden tests (no server, no 
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not neo4j and not llm and not browser"
 
 test-slow: $(VENV)/.dev  ## end-to-end runs, faults and real data (KGREC_DATA_DIR)
-	$(BIN)/python -m pytest -m "slow"
+	$(BIN)/python -m pytest -m "slow and not neo4j"
 
 test-neo4j: $(VENV)/.dev  ## the graph store on a real Neo4j server (needs a JDK 17+ and Maven)
 	$(BIN)/python -m pytest -m "neo4j"

@@ -99,8 +99,10 @@ def nightly(
 ) -> None:
     """Build, train, measure against the published model; publish or refuse.
 
-    Exit codes: 0 published or unchanged, 1 refused, 2 wrong input, 3 another night is running.
+    Exit codes: 0 published or unchanged, 1 refused, 2 wrong input, 3 another night is running,
+    4 a fault of the program.
     """
+    import traceback
     from dataclasses import asdict
 
     from kgrec.config import NightlyConfig, load_config
@@ -113,7 +115,13 @@ def nightly(
         if data is not None:
             loaded = loaded.model_copy(update={"data": data.resolve()})
         accepted = dict.fromkeys(accept_gate or [], reason)
-        night = nightly_job(loaded, out, accepted=accepted, progress=tell)
+        try:
+            night = nightly_job(loaded, out, accepted=accepted, progress=tell)
+        except (KgrecError, GraphEtlError):
+            raise
+        except Exception as error:  # Python's own code for it, 1, would read as a refusal
+            traceback.print_exc()
+            raise typer.Exit(4) from error
     if as_json:
         _print_json({**asdict(night), "summary": str(night.summary)})
     else:
@@ -128,13 +136,13 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the public data and models of the demo into the cache."""
-    from graph_etl.fetch import RESOURCES
+    from graph_etl.fetch import DEMO, RESOURCES
     from graph_etl.fetch import fetch as fetch_one
 
     with _user_errors(), _progress() as tell:
         folders = {
             key: fetch_one(key, lambda step: tell(step, 0.0))
-            for key in ([name] if name else RESOURCES)
+            for key in ([name] if name else (*DEMO, "minilm"))
         }
     for key, folder in folders.items():
         typer.echo(f"{key}\t{folder}")

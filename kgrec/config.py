@@ -41,7 +41,8 @@ class AblationConfig(_Settings):
     """Rows beside the full pipeline; each costs another training of what it changes."""
 
     graph: tuple[GraphMode, ...] = ()
-    """Pipelines on another graph: "off", "shuffled", "random"."""
+    """Pipelines on another graph: "off", "shuffled", "random", or "tables" (without the triples that
+    were extracted from text)."""
     without_towers: bool = True
     """A pipeline without the towers' source and features."""
     splits: tuple[SplitName, ...] = ("per_user_time", "cold_items")
@@ -105,8 +106,16 @@ class NightlyConfig(RunConfig):
     split: Literal["global_time"] = "global_time"
     """The newest events of all users are held out: only of those it is sure that the published
     model has not learned from them. Data without times cannot be compared from night to night."""
+    event_log: Path | None = None
+    """Folder of the event log that serving writes; its events, up to where the log ends when the
+    night begins, become interactions beside those of the tables. null: the tables alone."""
+    events_left_out: tuple[str, ...] = ("impression",)
+    """Kinds of events that become no interaction: what was merely shown."""
     newest_fraction: float = Field(default=0.05, gt=0, lt=0.5)
     """Share of all events, the newest, that a candidate is measured on and does not learn from."""
+    warm_start_below: float = Field(default=0.0, ge=0, lt=1)
+    """Largest share of changed triples and interactions at which the towers begin with the
+    published weights and train ``towers.warm_start_steps``; 0: always anew."""
     max_drop: float = Field(default=0.02, ge=0)
     """Largest relative loss of NDCG@20 against the published model that is published."""
     p_value: float = Field(default=0.05, gt=0, lt=1)
@@ -164,6 +173,8 @@ def _absolute(config: Kind, folder: Path) -> Kind:
         changes["dataset"] = str(folder / config.dataset)
     if config.data is not None:
         changes["data"] = folder / config.data
+    if isinstance(config, NightlyConfig) and config.event_log is not None:
+        changes["event_log"] = folder / config.event_log
     if config.tuning.file is not None:
         changes["tuning"] = config.tuning.model_copy(update={"file": folder / config.tuning.file})
     if config.encoder not in ("demo", "off") and (folder / config.encoder).is_dir():

@@ -9,6 +9,9 @@ KgrecError
 ├── NotFittedError          a model was asked for scores before fit or load
 ├── TestLockError           test data was asked for by something that may not see it
 ├── NightRunningError       another nightly job runs in the same folder
+├── DiskError               a job's file cannot be written
+├── EventLogError           an event log cannot be written, or is damaged
+├── ServingStateError       what serving keeps on disk cannot be written, or is damaged
 ├── ArtifactError           an artifact folder is absent, damaged or of another schema version
 └── MissingDependencyError  an optional library is not installed
 """
@@ -50,6 +53,18 @@ class TestLockError(KgrecError):
 
 class NightRunningError(KgrecError):
     """Another nightly job runs in the same folder."""
+
+
+class DiskError(KgrecError):
+    """A job's file cannot be written: the disk is full, or may not be written to."""
+
+
+class EventLogError(KgrecError):
+    """An event log cannot be written, is damaged, or is written to by another process."""
+
+
+class ServingStateError(KgrecError):
+    """The ledger, key or journal of a serving folder cannot be written, or is damaged."""
 
 
 class ArtifactError(KgrecError):

@@ -2,6 +2,7 @@
 
 from graph_etl.fetch.cache import (
     CACHE_DIR,
+    DEMO,
     DemoData,
     cache_dir,
     fetch,
@@ -14,6 +15,7 @@ from graph_etl.fetch.resources import DEMO_MAPPING, RESOURCES, Resource
 
 __all__ = [
     "CACHE_DIR",
+    "DEMO",
     "DEMO_MAPPING",
     "RESOURCES",
     "WHEEL_DIR",

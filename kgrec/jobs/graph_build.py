@@ -8,6 +8,8 @@ The build's memory is given back with the process, too.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +17,9 @@ from typing import Any
 
 from graph_etl.errors import GraphEtlError, StoreError
 from graph_etl.snapshot import Snapshot, load_snapshot
+from kgrec.errors import KgrecError
+from kgrec.jobs.disk_faults import disk_faults_told
+from kgrec.jobs.night_events import TakenEvents
 from kgrec.jobs.progress import Progress
 
 
@@ -27,6 +32,7 @@ def build_graph(
     *,
     gated: bool = False,
     accepted: Mapping[str, str] | None = None,
+    events: TakenEvents | None = None,
 ) -> tuple[Snapshot, dict[str, Any]]:
     """Build and publish a snapshot; return it, and what the build counted.
 
@@ -38,14 +44,16 @@ def build_graph(
         progress: Told each step of the build.
         gated: Whether the data set's gates judge the change from the published snapshot.
         accepted: Name of a gate that may fail this once -> why.
+        events: Of a log, to be added to the tables' interactions.
 
     Raises:
         GraphEtlError: As the build raised it.
+        DiskError: The disk is full.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     options = {"data": data, "store_name": store_name, "gated": gated, "accepted": accepted}
-    arguments = (there, source, out, options)
+    arguments = (there, source, out, options, events)
     child = context.Process(target=_build, args=arguments, name="graph-etl build")
     child.start()
     there.close()
@@ -62,6 +70,14 @@ def build_graph(
     return load_snapshot(pointer), audit
 
 
+def _end_with_parent() -> None:
+    """Let no build outlive a job that was killed: the next one builds in the same folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _follow(messages: Connection, progress: Progress) -> tuple[Path, dict[str, Any]]:
     while True:
         kind, content = messages.recv()
@@ -73,15 +89,25 @@ def _follow(messages: Connection, progress: Progress) -> tuple[Path, dict[str, A
         progress(*content)
 
 
-def _build(messages: Connection, source: Path, out: Path, options: dict[str, Any]) -> None:
+def _build(
+    messages: Connection,
+    source: Path,
+    out: Path,
+    options: dict[str, Any],
+    events: TakenEvents | None,
+) -> None:
     from graph_etl.builds import build_into
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def tell(step: str, share: float) -> None:
         messages.send(("step", (f"graph: {step}", share)))
 
     try:
-        built = build_into(source, out=out, progress=tell, **options)
-    except GraphEtlError as error:
+        with disk_faults_told(out):
+            extra = None if events is None else events.interactions()
+            built = build_into(source, out=out, progress=tell, extra_interactions=extra, **options)
+    except (GraphEtlError, KgrecError) as error:
         messages.send(("error", error))
     else:
         messages.send(("done", (str(built.pointer), built.audit)))

@@ -80,6 +80,10 @@ class NightJournal:
         self.steps[step] = dict(gave)
         self._write()
 
+    def keep_only(self, *steps: str) -> None:
+        """Forget all steps but these; on disk with the next one that is recorded."""
+        self.steps = {step: gave for step, gave in self.steps.items() if step in steps}
+
     def finish(self) -> None:
         """Write that the night is over."""
         self.finished = True

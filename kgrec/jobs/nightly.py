@@ -18,6 +18,7 @@ from typing import Any, Literal
 from graph_etl.errors import GateError
 from graph_etl.snapshot import load_manifest, write_synced
 from kgrec.artifact import (
+    Artifact,
     ArtifactDetails,
     artifact_id_of,
     load_artifact,
@@ -30,16 +31,20 @@ from kgrec.data.splits import Split, SplitConfig, make_split
 from kgrec.evaluation.beyond_accuracy import catalogue_facts
 from kgrec.evaluation.environment import git_commit
 from kgrec.evaluation.ledger import TestLedger
-from kgrec.jobs.comparison import Comparison, source_names
+from kgrec.jobs.comparison import TOWERS, Comparison, source_names
+from kgrec.jobs.disk_faults import disk_faults_told
 from kgrec.jobs.measure import Referee
 from kgrec.jobs.model_gate import judge
+from kgrec.jobs.night_events import TakenEvents, end_to_take, take_in
 from kgrec.jobs.night_journal import NightJournal, night_lock
+from kgrec.jobs.night_warm_start import earlier_towers
 from kgrec.jobs.prepare import Prepared, prepare
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.settings import tuned_settings, tuned_towers
 from kgrec.jobs.workspace import Workspace
 
 ROWS = "rows"  # of the rankers, kept while a night lasts
+EVENTS = "events"  # taken in from the log, kept
 Outcome = Literal["published", "unchanged", "refused"]
 
 
@@ -83,13 +88,14 @@ def nightly(
 
     Raises:
         NightRunningError: Another night runs in ``out``.
+        DiskError: The disk is full; as with the following.
         KgrecError, GraphEtlError: The configuration, the data or the store does not allow the
             night; what was published stands, and the next start goes on.
     """
     tell = progress or (lambda step, share: None)
     workspace = Workspace(out)
     workspace.prepare()
-    with night_lock(workspace.nights / "lock"):
+    with disk_faults_told(out), night_lock(workspace.nights / "lock"):
         digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
         journal = NightJournal.open(workspace.nights / "journal.json", digest)
         try:
@@ -112,16 +118,19 @@ def _steps(
     accepted: Mapping[str, str] | None,
     tell: Progress,
 ) -> tuple[Outcome, str]:
-    prepared = prepare(config, workspace, tell, gated=True, accepted=accepted)
+    events = _events(config, workspace, journal, tell)
+    prepared = prepare(config, workspace, tell, gated=True, accepted=accepted, events=events)
     snapshot_id = prepared.dataset.snapshot_id
     if journal.steps.get("graph", {}).get("snapshot_id") != snapshot_id:
-        journal.steps.clear()  # the tables changed while the night was stopped
+        journal.keep_only("events")  # the tables changed while the night was stopped
         journal.record("graph", {"snapshot_id": snapshot_id})
+    if events is not None:
+        journal.record("events", {"until": events.until, **events.counts(prepared.audit)})
     published = load_artifact(workspace.current) if workspace.current.is_file() else None
     if "train" not in journal.steps:
         if published is not None and _same(published.manifest, snapshot_id, config):
             return "unchanged", "neither the graph, the events nor the settings changed"
-        folder = _train(config, prepared, workspace, tell)
+        folder = _train(config, prepared, published, workspace, tell)
         journal.record("train", {"artifact": folder.name})
     folder = workspace.artifacts / str(journal.steps["train"]["artifact"])
     if "measure" not in journal.steps:
@@ -146,11 +155,33 @@ def _steps(
     return "published", str(measured["reason"])
 
 
-def _train(config: NightlyConfig, prepared: Prepared, workspace: Workspace, tell: Progress) -> Path:
+def _events(
+    config: NightlyConfig, workspace: Workspace, journal: NightJournal, tell: Progress
+) -> TakenEvents | None:
+    """Return the events of the night, up to where the log ended when it first began."""
+    if config.event_log is None:
+        return None
+    folder = workspace.nights / EVENTS
+    if "events" not in journal.steps:
+        journal.record("events", {"until": end_to_take(config.event_log, folder)})
+    tell("taking in the event log", 0.0)
+    until = int(journal.steps["events"]["until"])
+    return take_in(config.event_log, folder, until, config.events_left_out)
+
+
+def _train(
+    config: NightlyConfig,
+    prepared: Prepared,
+    published: Artifact | None,
+    workspace: Workspace,
+    tell: Progress,
+) -> Path:
     """Return the folder of a new artifact, trained on all but the newest events."""
     split = _split(config, prepared)
     tuned = tuned_settings(config, source_names(config), split, workspace, tell, search_anew=False)
-    towers, _ = tuned_towers(config, split, prepared.encoder, tell)
+    towers = config.towers
+    if TOWERS in source_names(config):
+        towers, _ = tuned_towers(config, split, prepared.encoder, tell)
     events = split.interactions(split.config.refit_on)
     facts = catalogue_facts(
         events, prepared.dataset.num_items, prepared.dataset.graph.item_entity_matrix()
@@ -159,6 +190,8 @@ def _train(config: NightlyConfig, prepared: Prepared, workspace: Workspace, tell
     comparison = Comparison(
         config, prepared, split, tuned, towers, referee, tell, rows_folder=workspace.nights / ROWS
     )
+    earlier = earlier_towers(published, config, prepared.dataset, events)
+    comparison.earlier_towers = earlier
     pipeline = comparison.pipeline()
     tell("writing the artifact", 0.0)
     known = replace(comparison.training(), interactions=prepared.dataset.interactions)
@@ -173,6 +206,7 @@ def _train(config: NightlyConfig, prepared: Prepared, workspace: Workspace, tell
             metrics={
                 "rankers": pipeline.describe()["rankers"],
                 "learned_until": int(events.timestamp.max(initial=0)),
+                "towers_began_with": published.artifact_id if earlier and published else None,
             },
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
@@ -225,6 +259,10 @@ def _markdown(night: Night) -> str:
         f"- graph: {night.snapshot_id or 'none published'}",
         f"- artifact: {night.artifact_id or 'none published'}",
     ]
+    events = night.steps.get("events", {})
+    if "read" in events:
+        lost = "".join(f", {rows} {reason}" for reason, rows in events["dropped"].items())
+        lines.append(f"- event log: {events['read']} events, {events['kept']} taken{lost}")
     measured = night.steps.get("measure")
     if measured:
         published = measured["published"]

@@ -18,6 +18,7 @@ from kgrec.data.audit import AuditReport, audit_dataset
 from kgrec.data.dataset import Dataset, dataset_from_snapshot
 from kgrec.errors import ConfigError
 from kgrec.jobs.graph_build import build_graph
+from kgrec.jobs.night_events import TakenEvents
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.workspace import Workspace
 
@@ -53,6 +54,7 @@ def prepare(
     *,
     gated: bool = False,
     accepted: Mapping[str, str] | None = None,
+    events: TakenEvents | None = None,
 ) -> Prepared:
     """Build the snapshot of a run, publish it, and return what models start from.
 
@@ -62,6 +64,7 @@ def prepare(
         progress: Told each step.
         gated: Whether the data set's gates judge the change from the published snapshot.
         accepted: Name of a gate that may fail this once -> why.
+        events: Of a log, to be added to the tables' interactions.
 
     Raises:
         FetchError: Public data is asked for and cannot be had.
@@ -69,7 +72,14 @@ def prepare(
     """
     source, data, terms = _source(config, progress)
     snapshot, audit = build_graph(
-        source, workspace.graph, data, config.store, progress, gated=gated, accepted=accepted
+        source,
+        workspace.graph,
+        data,
+        config.store,
+        progress,
+        gated=gated,
+        accepted=accepted,
+        events=events,
     )
     dataset, data_audit = audit_dataset(dataset_from_snapshot(snapshot, config.seed))
     encoder, encoder_terms = _encoder(config, progress)

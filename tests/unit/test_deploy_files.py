@@ -1,0 +1,41 @@
+"""The files under deploy/ call the command there is, and systemd takes its units."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+NIGHT = ".venv/bin/kgrec nightly configs/nightly.yaml --out runs/nightly"
+
+
+def units() -> dict[str, configparser.ConfigParser]:
+    found = {}
+    for file in sorted((DEPLOY / "systemd").iterdir()):
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.optionxform = str
+        parser.read_string(file.read_text())
+        found[file.name] = parser
+    return found
+
+
+def test_cron_and_systemd_start_the_same_night_at_the_same_time() -> None:
+    service, timer = units()["kgrec-nightly.service"], units()["kgrec-nightly.timer"]
+    assert service["Service"]["ExecStart"] == f"/srv/shop/{NIGHT}"
+    assert service["Service"]["Type"] == "oneshot"
+    assert timer["Timer"]["OnCalendar"] == "*-*-* 03:15:00"
+    lines = (DEPLOY / "cron" / "kgrec-nightly").read_text().splitlines()
+    (job,) = [line for line in lines if NIGHT in line]
+    assert job.split()[:6] == ["15", "3", "*", "*", "*", "kgrec"]
+
+
+def test_systemd_takes_the_units_where_it_is_there_to_ask(tmp_path: Path) -> None:
+    for name in units():
+        text = (DEPLOY / "systemd" / name).read_text()
+        (tmp_path / name).write_text(text.replace("/srv/shop/.venv/bin/kgrec", "/bin/true"))
+    if shutil.which("systemd-analyze"):
+        command = ["systemd-analyze", "verify", *map(str, sorted(tmp_path.iterdir()))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
