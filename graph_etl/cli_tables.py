@@ -114,6 +114,12 @@ def print_statistics(record: dict[str, Any]) -> None:
             "interactions with such items": f"{text['interaction_share']:.1%}",
         },
     )
+    if record["extracted"]:
+        _print_table(
+            "added by texts",
+            ("relation", "triples", "mean confidence", "for example"),
+            [_extracted_row(row) for row in record["extracted"]],
+        )
 
 
 def print_counts(record: dict[str, Any]) -> None:
@@ -125,6 +131,11 @@ def print_counts(record: dict[str, Any]) -> None:
 def print_server(record: dict[str, Any]) -> None:
     """Print the record of a LocalServer."""
     _print_pairs("neo4j", {name: value for name, value in record.items() if value is not None})
+
+
+def print_llm_server(record: dict[str, Any]) -> None:
+    """Print the record of an LlmServer."""
+    _print_pairs("llm", {name: value for name, value in record.items() if value is not None})
 
 
 def print_rows(record: dict[str, Any]) -> None:
@@ -173,6 +184,12 @@ def _print_audit(audit: dict[str, Any]) -> None:
 
 def _listed(counts: dict[str, int]) -> str:
     return ", ".join(f"{reason}: {count:,}" for reason, count in counts.items())
+
+
+def _extracted_row(row: dict[str, Any]) -> tuple[Any, ...]:
+    said = row["samples"][0]
+    example = f'{said["head"]} -> {said["tail"]}: "{said["evidence"]}"'
+    return row["relation"], row["triples"], f"{row['mean_confidence']:.2f}", example
 
 
 def _relation_row(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -88,6 +88,8 @@ class LlmConfig(EngineConfig):
     """This engine."""
     model: str
     """Name of the model, as the server calls it."""
+    revision: str = ""
+    """Change it when another model is served under the same name: answers are kept by both."""
     base_url: str | None = None
     """Address of the API; null: the local server of ``graph-etl llm up``."""
     api_key_env: str = "OPENAI_API_KEY"

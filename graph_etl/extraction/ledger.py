@@ -76,12 +76,17 @@ class DeadLetter:
 
 
 def key_of(extractor: Extractor, document: Document) -> str:
-    """Return the digest of a question: the engine's fingerprint, the text and its subject."""
+    """Return the digest of a question: the engine's fingerprint, the text and its subject.
+
+    An engine that keeps answers reads what a subject is called; one that keeps none may also know
+    which one it is.
+    """
     asked = [
         extractor.fingerprint,
         document.content_hash,
         document.subject_type,
         document.subject_name,
+        "" if extractor.keeps_answers else document.subject_id,
     ]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 

@@ -135,7 +135,9 @@ def _take_triple(
         kept.reject("no_evidence", said)
     elif all(pattern != one.pattern for one in schema.relation_types):
         kept.reject("unknown_pattern", said)
-    elif _name(document, extraction, triple.head) == _name(document, extraction, triple.tail):
+    elif pattern[0] == pattern[2] and (
+        _name(document, extraction, triple.head) == _name(document, extraction, triple.tail)
+    ):
         kept.reject("self_loop", said)
     elif triple.confidence < limits.min_confidence:
         kept.reject("low_confidence", said)

@@ -117,7 +117,9 @@ def test_what_no_engine_answered_fails_with_the_last_failure():
 
 def test_the_fingerprint_tells_engines_and_thresholds_apart():
     def made(*stages):
-        return Cascade([Stage(Scripted(fingerprint=name), below) for name, below in stages], schema())
+        return Cascade(
+            [Stage(Scripted(fingerprint=name), below) for name, below in stages], schema()
+        )
 
     prints = {
         made(*stages).fingerprint

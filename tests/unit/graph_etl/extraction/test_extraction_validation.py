@@ -78,6 +78,12 @@ def test_bad_mention_takes_its_triples_with_it(bad, reason):
     assert reasons(kept) == [reason]
 
 
+def test_one_name_of_two_types_is_no_self_loop():
+    place = Mention(ANNA.start, ANNA.end, "place")
+    kept = checked(ExtractedTriple(0, "born_in", 1, WHOLE), mentions=(ANNA, place))
+    assert len(kept.triples) == 1
+
+
 def test_equal_triples_count_once_and_the_surest_stays():
     kept = checked(
         ExtractedTriple(0, "born_in", 2, WHOLE, 0.7), ExtractedTriple(0, "born_in", 2, WHOLE, 0.9)

@@ -1,0 +1,272 @@
+"""The commands graph-etl extract train, tune-llm, evaluate: trained models, an engine's scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from graph_etl.cli_output import AsJson, explained, print_record
+from graph_etl.errors import ConfigError
+
+app = typer.Typer(no_args_is_help=True, help="Extract entities and relations from texts.")
+
+Record = Annotated[
+    Path | None, typer.Option(help="Write what was done and found into this JSON file.")
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option(help="graph_schema.yaml; default: the types and patterns of the labels."),
+]
+
+
+@app.command()
+@explained
+def train(
+    train: Annotated[Path, typer.Option(help="Labelled documents to learn from.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the extractor to.")],
+    dev: Annotated[
+        Path | None,
+        typer.Option(help="Labelled documents that choose epoch and threshold; default: a tenth."),
+    ] = None,
+    schema: Schema = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML with settings of training; options override it.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Folder or hub name of a BERT; default all-MiniLM-L6-v2.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the documents.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads.")] = None,
+    final_fit: Annotated[
+        bool,
+        typer.Option("--final-fit", help="Train again on train and dev; the threshold stays."),
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(help="Threshold of an earlier fit, in place of dev's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a BERT on labelled documents; started again after a kill, it goes on."""
+    from graph_etl.extraction.bert import train_extractor
+    from graph_etl.extraction.gold import read_gold
+    from graph_etl.graph_schema import load_graph_schema
+
+    given = {
+        "encoder": encoder,
+        "epochs": epochs,
+        "seed": seed,
+        "threads": threads,
+        "threshold": threshold,
+        "final_fit": final_fit or None,
+    }
+    settings = _train_config(config, {k: value for k, value in given.items() if value is not None})
+    console = Console(stderr=True)
+    folder = train_extractor(
+        read_gold(train),
+        read_gold(dev) if dev else [],
+        settings,
+        out,
+        schema=load_graph_schema(schema) if schema else None,
+        progress=lambda told: console.print(told, markup=False, highlight=False),
+    )
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    print_record({"folder": str(folder), **record}, _print_training, as_json)
+
+
+@app.command()
+@explained
+def evaluate(
+    gold: Annotated[Path, typer.Option(help="Labelled documents.")],
+    engine: Annotated[str, typer.Option(help="Engine to measure: bert or llm.")] = "bert",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of a trained extractor, or the name of a language model; several, or one "
+            "several times, give mean and spread."
+        ),
+    ] = None,
+    schema: Schema = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML with the settings of the engine llm.")
+    ] = None,
+    record: Record = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page that shows every text with its verdicts."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure an engine on labelled documents: precision, recall, F1, intervals, speed."""
+    from graph_etl.extraction.engines import open_engine
+    from graph_etl.extraction.evaluation import circumstances, measured, summary_of
+    from graph_etl.extraction.gold import read_gold, schema_of_gold
+    from graph_etl.graph_schema import load_graph_schema
+
+    if not model:
+        raise ConfigError(f"Expected --model for the engine '{engine}', got none")
+    documents = read_gold(gold)
+    whitelist = load_graph_schema(schema) if schema else None
+    settings = _llm_settings(config, whitelist or schema_of_gold(documents), engine)
+    console = Console(stderr=True)
+    runs, said = [], []
+    for folder in model:
+        with open_engine(engine, model=folder, **settings) as extractor:
+            run, answers = measured(
+                documents,
+                extractor,
+                schema=whitelist,
+                progress=lambda told: console.print(told, markup=False, highlight=False),
+            )
+        training = Path(folder) / "training.json"
+        if training.is_file():
+            run["training"] = json.loads(training.read_text(encoding="utf-8"))
+        runs.append(run)
+        said.append(answers)
+    found: dict[str, Any] = {
+        "documents": len(documents),
+        "summary": summary_of(runs, said),
+        "runs": runs,
+        **circumstances([gold]),
+    }
+    if record is not None:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(found, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+    if html is not None:
+        from graph_etl.extraction.config import BudgetConfig
+        from graph_etl.extraction.page import evaluation_page, shown_engines
+
+        budget = BudgetConfig.model_validate(settings.get("budget") or {})
+        page = evaluation_page(gold.name, documents, shown_engines(runs, said, budget))
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page, encoding="utf-8")
+    print_record(found, _print_evaluation, as_json)
+
+
+def _train_config(path: Path | None, given: dict[str, Any]) -> Any:
+    from graph_etl.extraction.bert.config import TrainConfig
+
+    try:
+        written = yaml.safe_load(path.read_bytes()) if path else None
+        return TrainConfig.model_validate({**(written or {}), **given})
+    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+        raise ConfigError(
+            f"Expected settings of training in {path or 'the options'}, got: {error}"
+        ) from error
+
+
+def _llm_settings(path: Path | None, schema: Any, engine: str) -> dict[str, Any]:
+    if engine != "llm":
+        return {}
+    from graph_etl.extraction.config import LlmConfig
+
+    try:
+        written = (yaml.safe_load(path.read_bytes()) if path else None) or {}
+        LlmConfig.model_validate({**written, "model": "checked"})
+    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+        raise ConfigError(f"Expected settings of the engine llm in {path}, got: {error}") from error
+    return {**written, "schema": schema}
+
+
+@app.command("tune-llm")
+@explained
+def tune_llm(
+    train: Annotated[
+        list[Path], typer.Option(help="Labelled documents to learn from; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the model to.")],
+    dev: Annotated[
+        Path | None, typer.Option(help="Labelled documents whose loss is told after each epoch.")
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="GGUF or folder of a chat model; default SmolLM2-135M-Instruct."),
+    ] = None,
+    schema: Schema = None,
+    config: Annotated[Path | None, typer.Option(help="YAML with settings of tuning.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="full: all weights learn; lora: low-rank additions.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the documents.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
+    each_epoch: Annotated[
+        bool, typer.Option("--each-epoch", help="Keep a GGUF of each epoch, to measure them all.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a language model on labelled documents; started again after a kill, it goes on."""
+    from graph_etl.extraction.gold import read_gold
+    from graph_etl.extraction.llm.tuning import TuneConfig
+    from graph_etl.extraction.llm.tuning_run import tune_llm as tune
+    from graph_etl.graph_schema import load_graph_schema
+
+    given = {"method": method, "epochs": epochs, "seed": seed}
+    try:
+        written = (yaml.safe_load(config.read_bytes()) if config else None) or {}
+        settings = TuneConfig.model_validate(
+            {**written, **{name: value for name, value in given.items() if value is not None}}
+        )
+    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
+        raise ConfigError(
+            f"Expected settings of tuning in {config or 'the options'}, got: {error}"
+        ) from error
+    console = Console(stderr=True)
+    record = tune(
+        [one for path in train for one in read_gold(path)],
+        read_gold(dev) if dev else [],
+        settings,
+        out,
+        base=base,
+        schema=load_graph_schema(schema) if schema else None,
+        each_epoch=each_epoch,
+        progress=lambda told: console.print(told, markup=False, highlight=False),
+    )
+    print_record({"folder": str(out), **record}, _print_tuning, as_json)
+
+
+def _print_tuning(record: dict[str, Any]) -> None:
+    console = Console()
+    for row in record["dev_loss"]:
+        console.print(f"epoch {row['epoch']}: loss {row['loss']:.4f} on dev", highlight=False)
+    console.print(f"{record['folder']}: {record['seconds']:.0f} s", markup=False, highlight=False)
+
+
+def _print_training(record: dict[str, Any]) -> None:
+    console = Console()
+    for name, fit in record["fits"].items():
+        best = fit["best"]
+        console.print(
+            f"fit on {name}: epoch {best['number']} of {len(fit['curve'])}, loss {best['loss']:.3f}"
+            + (f", dev F1 of triples {best['triples']:.4f}" if best["triples"] else "")
+        )
+    console.print(f"{record['folder']}: {record['seconds']:.0f} s", markup=False)
+
+
+def _print_evaluation(record: dict[str, Any]) -> None:
+    console = Console()
+    for run in record["runs"]:
+        table = Table(title=f"{run['engine']} {run['model']}: {run['sentences_per_s']} sentences/s")
+        for column in ("what", "type", "precision", "recall", "F1", "95 %", "true"):
+            table.add_column(column, justify="left" if column in ("what", "type") else "right")
+        for kind, views in run["scores"].items():
+            for view, rows in views.items():
+                for name, row in rows.items():
+                    interval = row.get("f1_interval_95")
+                    table.add_row(
+                        f"{kind}, {view}",
+                        name,
+                        *(f"{row[column]:.4f}" for column in ("precision", "recall", "f1")),
+                        f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "",
+                        str(row["true"]),
+                    )
+        console.print(table)
+    for name, value in record["summary"].items():
+        told = ", ".join(f"{key} {number:.4f}" for key, number in value.items())
+        console.print(f"{name}: {told}", markup=False, highlight=False)
