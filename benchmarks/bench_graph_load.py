@@ -3,8 +3,10 @@
     python benchmarks/bench_graph_load.py [--json FILE] [--snapshot DIR] [--triples N]
     python benchmarks/bench_graph_load.py --store neo4j [--rounds N] ...
 
-The second needs a server: NEO4J_URI, or 'graph-etl neo4j up'. Its database is emptied.
-Measured are a generated graph, metaqa-kg where KGREC_DATA_DIR has it, and a given snapshot.
+The second needs a server: NEO4J_URI, or 'graph-etl neo4j up --apoc'. Its database is emptied.
+Measured are a generated graph, metaqa-kg where KGREC_DATA_DIR has it, and a given snapshot; with
+--large N also a generated graph of N triples, once (5,000,000: 1.1 million entities); with
+--triples 0 no small one.
 """
 
 from __future__ import annotations
@@ -148,7 +150,10 @@ def neo4j_results(options: argparse.Namespace) -> tuple[list[dict[str, Any]], tu
     for name, tables in graphs(options):
         results += bench.graph(name, tables)
         results += bench.peer(name, tables)
-    bench.empty()
+    if options.large:
+        results += bench.large_graph(f"generated-{options.large}", generated(options.large))
+    else:
+        bench.empty()  # the large graph stays: to delete it takes as long as to load it
     return results, ("neo4j", "neo4j-rust-ext", "polars")
 
 
@@ -161,7 +166,8 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def graphs(options: argparse.Namespace) -> Iterator[tuple[str, GraphTables]]:
     """The graphs to measure, by name."""
-    yield f"generated-{options.triples}", generated(options.triples)
+    if options.triples:
+        yield f"generated-{options.triples}", generated(options.triples)
     data = os.environ.get("KGREC_DATA_DIR")
     if data and (Path(data) / "metaqa-kg").is_dir():
         yield "metaqa-kg", metaqa(Path(data) / "metaqa-kg")
@@ -179,6 +185,7 @@ def main() -> None:
     parser.add_argument("--triples", type=int, default=100_000)
     parser.add_argument("--store", choices=("kglite", "neo4j"), default="kglite")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", type=int, default=0)
     options = parser.parse_args()
     load_before = os.getloadavg()[0]
     if options.store == "neo4j":

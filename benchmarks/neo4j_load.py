@@ -1,33 +1,46 @@
 """Rows a second into and out of a Neo4j server: kgrec's store beside plain loaders and a peer.
 
 bench_graph_load.py --store neo4j runs it; everything is measured in one run on one server. Server
-and client share the machine, so each row names the processor seconds of both.
+and client share the machine, so each row names the processor seconds of both: a plain loader's are
+the floor of what the same bytes cost the server when they are sent in the usual way.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import neo4j
 import polars as pl
+from neo4j_peers import BATCH_ROWS, graphrag_load, load_plainly, stream
 
 from graph_etl.neo4j_server import running_servers
 from graph_etl.store import GraphTables
-from graph_etl.store.changes import rows_of
 from graph_etl.store.neo4j_connection import connection_from_environment
 from graph_etl.store.neo4j_store import Neo4jStore
 
-BATCH_ROWS = 10_000
-PEER_TRIPLES = 20_000
-PROVENANCE = ("source", "doc_id", "engine", "confidence", "run_id")
+PEER_TRIPLES = 100_000
+SAMPLE_TRIPLES = 300_000  # of a graph too large to load plainly, or to stream record by record
+Work = Callable[[], Any]
+EXPORT = """
+import sys
+from pathlib import Path
+from graph_etl.store.neo4j_store import Neo4jStore
+with Neo4jStore(read_only=True) as store:
+    tables = store.export()
+for name in ("entities", "relation_types", "triples"):
+    getattr(tables, name).write_parquet(Path(sys.argv[1]) / f"{name}.parquet")
+peak = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]
+print(int(peak) * 1024)
+"""
 
 
 class Bench:
@@ -44,8 +57,11 @@ class Bench:
         local = [server for server in running_servers() if server.uri == self.where.uri]
         self.pid = local[0].pid if local else None
 
+    def session(self) -> neo4j.Session:
+        return self.driver.session(database=self.where.database, fetch_size=BATCH_ROWS)
+
     def empty(self) -> None:
-        with self.driver.session(database=self.where.database) as session:
+        with self.session() as session:
             for what in (
                 "MATCH ()-[r]->() CALL (r) { DELETE r }",
                 "MATCH (n) CALL (n) { DELETE n }",
@@ -61,7 +77,7 @@ class Bench:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def measured(self, name: str, rows: int, work: Callable[[], Any]) -> dict[str, Any]:
+    def measured(self, name: str, rows: int, work: Work) -> dict[str, Any]:
         before = time.perf_counter(), time.process_time(), self.server_cpu_s()
         work()
         after = time.perf_counter(), time.process_time(), self.server_cpu_s()
@@ -73,153 +89,130 @@ class Bench:
             "client_cpu_s": round(client_s, 3),
             "server_cpu_s": round(server_s, 3),
             "rows_per_s": round(rows / wall_s),
+            "rows_per_cpu_s": round(rows / (client_s + server_s)),
         }
 
-    def graph(self, name: str, tables: GraphTables) -> list[dict[str, Any]]:
-        """All measures of one graph; loads are repeated in turn, the median round is reported."""
-        rows = tables.entities.height + tables.triples.height
-        frames = (tables.entities, tables.relation_types, tables.triples)
-        results: list[dict[str, Any]] = []
-        with Neo4jStore(self.where) as store:
-
-            def ours() -> None:
-                store.write(*frames, delete_missing=True)
-
-            loads: list[tuple[str, Callable[[], Any]]] = [
-                ("plain loader, CREATE", lambda: self.plain(tables, "CREATE")),
-                ("plain loader, MERGE", lambda: self.plain(tables, "MERGE")),
-                ("kgrec, first write", ours),
-            ]
-            for _ in range(self.rounds):
-                for what, load in loads:
-                    self.empty()
-                    results.append(self.measured(what, rows, load))
-            results.append(self.measured("kgrec, unchanged write", rows, ours))
-            changed = one_percent(tables)
-            results.append(
-                self.measured(
-                    "kgrec, 1 % of names changed",
-                    rows,
-                    lambda: store.write(changed, *frames[1:], delete_missing=True),
-                )
-            )
-            for _ in range(self.rounds):
-                results.append(
-                    self.measured("driver, streaming", rows, lambda: self.stream(tables))
-                )
-                results.append(self.measured("kgrec, export", rows, store.export))
-        return [{"graph": name, "store": "neo4j", **one} for one in medians(results)]
-
-    def plain(self, tables: GraphTables, verb: str) -> None:
-        """The loader that a careful person writes: one session, UNWIND batches of maps."""
-        rows = rows_of(tables.entities, tables.relation_types, tables.triples)
-        with self.driver.session(database=self.where.database) as session:
-
-            def run(query: str, frame: pl.DataFrame) -> None:
-                for part in frame.iter_slices(BATCH_ROWS):
-                    session.execute_write(_consumed, query, part.to_dicts())
-
-            for (label,), frame in rows.entities.partition_by("entity_type", as_dict=True).items():
-                session.run(
-                    f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:`{label}`) "
-                    "REQUIRE n.entity_id IS UNIQUE"
-                ).consume()
-                query = f"UNWIND $rows AS row {verb} (n:`{label}` {{entity_id: row.entity_id}}) "
-                run(f"{query}SET n.name = row.name", frame)
-            values = ", ".join(f"r.{name} = row.{name}" for name in PROVENANCE)
-            patterns = ["head_type", "relation", "tail_type"]
-            for (head, relation, tail), frame in rows.triples.partition_by(
-                patterns, as_dict=True
-            ).items():
-                run(
-                    f"UNWIND $rows AS row MATCH (h:`{head}` {{entity_id: row.head_id}}) "
-                    f"MATCH (t:`{tail}` {{entity_id: row.tail_id}}) "
-                    f"{verb} (h)-[r:`{relation}`]->(t) SET {values}",
-                    frame.drop(patterns),
-                )
-
-    def stream(self, tables: GraphTables) -> None:
-        """Raw driver streaming of the same columns, record by record, into frames."""
-        values = ", ".join(f"r.{name} AS {name}" for name in PROVENANCE)
-        with self.driver.session(database=self.where.database, fetch_size=BATCH_ROWS) as session:
-            for kind in tables.entities["entity_type"].unique().sort():
-                query = f"MATCH (n:`{kind}`) RETURN n.entity_id AS entity_id, n.name AS name"
-                pl.DataFrame(session.run(query).values(), orient="row", infer_schema_length=None)
-            for h, r, t in tables.relation_types.select(
-                "head_type", "relation", "tail_type"
-            ).iter_rows():
-                query = (
-                    f"MATCH (h:`{h}`)-[r:`{r}`]->(t:`{t}`) "
-                    f"RETURN h.entity_id AS head_id, t.entity_id AS tail_id, {values}"
-                )
-                pl.DataFrame(session.run(query).values(), orient="row", infer_schema_length=None)
-
-    def peer(self, name: str, tables: GraphTables) -> list[dict[str, Any]]:
-        """neo4j-graphrag's writer beside kgrec on the first triples of a graph."""
-        try:
-            from neo4j_graphrag.components.kg_writer import Neo4jWriter
-            from neo4j_graphrag.components.types import Neo4jGraph, Neo4jNode, Neo4jRelationship
-        except ModuleNotFoundError:
-            return []
-        part = first_triples(tables, PEER_TRIPLES)
-        rows = rows_of(part.entities, part.relation_types, part.triples)
-        graph = Neo4jGraph(
-            nodes=[
-                Neo4jNode(id=i, label=t, properties={"name": n})
-                for i, t, n in rows.entities.iter_rows()
-            ],
-            relationships=[
-                Neo4jRelationship(
-                    start_node_id=row["head_id"],
-                    end_node_id=row["tail_id"],
-                    type=row["relation"],
-                    properties={k: row[k] for k in PROVENANCE},
-                )
-                for row in rows.triples.iter_rows(named=True)
-            ],
-        )
-        size = part.entities.height + part.triples.height
-        frames = (part.entities, part.relation_types, part.triples)
+    def in_turn(self, rows: int, works: dict[str, Work], *, emptied: bool) -> list[dict[str, Any]]:
+        """Measure works one after the other, and all of them again in each round."""
         results = []
         for _ in range(self.rounds):
-            self.empty()
-            writer = Neo4jWriter(self.driver, neo4j_database=self.where.database)
-            logging.getLogger("neo4j_graphrag").setLevel(logging.CRITICAL)
-            ended: list[Any] = []
-            results.append(
-                self.measured(
-                    "neo4j-graphrag, writer",
-                    size,
-                    partial(_run_into, ended, writer.run(graph)),
-                )
+            for name, work in works.items():
+                if emptied:
+                    self.empty()
+                results.append(self.measured(name, rows, work))
+        return results
+
+    def plain(self, tables: GraphTables, verb: str) -> None:
+        with self.session() as session:
+            load_plainly(session, tables, verb)
+
+    def streamed(self, tables: GraphTables, limit: int) -> None:
+        with self.session() as session:
+            stream(session, tables, limit)
+
+    def graph(self, name: str, tables: GraphTables) -> list[dict[str, Any]]:
+        """All measures of one graph; the median round of each is reported."""
+        rows = tables.entities.height + tables.triples.height
+        changed = one_percent(tables)
+        with Neo4jStore(self.where) as store:
+            first = partial(_write, store, tables)
+            loads: dict[str, Work] = {
+                "plain loader, CREATE": partial(self.plain, tables, "CREATE"),
+                "plain loader, MERGE": partial(self.plain, tables, "MERGE"),
+                "kgrec, first write": first,
+            }
+            results = self.in_turn(rows, loads, emptied=True)
+            again: dict[str, Work] = {
+                "kgrec, unchanged write": first,
+                "kgrec, 1 % changed": partial(_write, store, changed, known=tables),
+                "kgrec, 1 % changed back": partial(_write, store, tables, known=changed),
+                "kgrec, every row compared": partial(_write, store, tables, compare=True),
+                "driver, streaming": partial(self.streamed, tables, rows),
+                "kgrec, export": store.export,
+            }
+            results += self.in_turn(rows, again, emptied=False)
+        return [{"graph": name, "store": "neo4j", **one} for one in with_ratios(results)]
+
+    def large_graph(self, name: str, tables: GraphTables) -> list[dict[str, Any]]:
+        """A graph that is loaded once, beside samples of the plain ways."""
+        rows = tables.entities.height + tables.triples.height
+        sample = first_triples(tables, SAMPLE_TRIPLES)
+        part = sample.entities.height + sample.triples.height
+        self.empty()
+        results = [
+            self.measured("plain loader, CREATE", part, partial(self.plain, sample, "CREATE"))
+        ]
+        self.empty()
+        with Neo4jStore(self.where) as store:
+            changed = one_percent(tables)
+            works: dict[str, Work] = {
+                "kgrec, first write": partial(_write, store, tables),
+                "kgrec, unchanged write": partial(_write, store, tables),
+                "kgrec, 1 % changed": partial(_write, store, changed, known=tables),
+            }
+            results += [self.measured(what, rows, work) for what, work in works.items()]
+        limit = SAMPLE_TRIPLES // tables.relation_types.height
+        kinds = tables.entities["entity_type"].value_counts()["count"]
+        told = int(kinds.clip(upper_bound=limit).sum()) + limit * tables.relation_types.height
+        results.append(
+            self.measured("driver, streaming", told, partial(self.streamed, tables, limit))
+        )
+        peaks: list[int] = []
+        exported = self.measured("kgrec, export", rows, lambda: peaks.append(self.to_parquet()))
+        del exported["client_cpu_s"], exported["rows_per_cpu_s"]  # it is another process
+        results.append({**exported, "peak_memory_bytes": peaks[0]})
+        return [{"graph": name, "store": "neo4j", **one} for one in with_ratios(results)]
+
+    def to_parquet(self) -> int:
+        """Export into Parquet files by a process of its own; return its peak memory in bytes."""
+        named = {
+            "NEO4J_URI": self.where.uri,
+            "NEO4J_USER": self.where.user,
+            "NEO4J_PASSWORD": self.where.password,
+            "NEO4J_DATABASE": self.where.database,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            ended = subprocess.run(
+                [sys.executable, "-c", EXPORT, folder],
+                env={**os.environ, **named},
+                check=True,
+                capture_output=True,
+                text=True,
             )
-            if ended[0].status != "SUCCESS":  # it says so instead of raising
-                reason = str(ended[0].metadata)[:200]
-                return [
-                    {"graph": name, "store": "neo4j", "what": "neo4j-graphrag, writer"}
-                    | {"failed": reason}
-                ]
-            self.empty()
-            with Neo4jStore(self.where) as store:
-                work = partial(store.write, *frames)
-                results.append(self.measured("kgrec, first write", size, work))
+        return int(ended.stdout)
+
+    def peer(self, name: str, tables: GraphTables) -> list[dict[str, Any]]:
+        """neo4j-graphrag's writer and the store on the same first triples."""
+        part = first_triples(tables, PEER_TRIPLES)
+        load = graphrag_load(self.driver, self.where.database, part)
+        if load is None:
+            return []
+        with Neo4jStore(self.where) as store:
+            works: dict[str, Work] = {
+                "neo4j-graphrag, writer": load,
+                "kgrec, first write": partial(_write, store, part),
+            }
+            size = part.entities.height + part.triples.height
+            results = self.in_turn(size, works, emptied=True)
         label = f"{name}, first {part.triples.height} triples"
-        return [{"graph": label, "store": "neo4j", **one} for one in medians(results)]
+        return [{"graph": label, "store": "neo4j", **one} for one in with_ratios(results)]
 
 
-def _consumed(transaction: neo4j.ManagedTransaction, query: str, rows: list[Any]) -> None:
-    transaction.run(query, rows=rows).consume()
+def _write(store: Neo4jStore, tables: GraphTables, **options: Any) -> None:
+    frames = (tables.entities, tables.relation_types, tables.triples)
+    store.write(*frames, delete_missing=True, **options)
 
 
-def _run_into(results: list[Any], work: Coroutine[Any, Any, Any]) -> None:
-    results.append(asyncio.run(work))
-
-
-def one_percent(tables: GraphTables) -> pl.DataFrame:
-    """The entities, every hundredth with another name."""
-    row = pl.int_range(pl.len())
-    name = pl.when(row % 100 == 0).then(pl.col("name") + "*").otherwise("name")
-    return tables.entities.with_columns(name.alias("name"))
+def one_percent(tables: GraphTables) -> GraphTables:
+    """The graph, every hundredth entity with another name, every hundredth triple less sure."""
+    hundredth = pl.int_range(pl.len()) % 100 == 0
+    name = pl.when(hundredth).then(pl.col("name") + "*").otherwise("name").alias("name")
+    unsure = pl.when(hundredth).then(0.5).otherwise("confidence").cast(pl.Float32)
+    return GraphTables(
+        tables.entities.with_columns(name),
+        tables.relation_types,
+        tables.triples.with_columns(unsure.alias("confidence")),
+    )
 
 
 def first_triples(tables: GraphTables, count: int) -> GraphTables:
@@ -237,14 +230,35 @@ def first_triples(tables: GraphTables, count: int) -> GraphTables:
     return GraphTables(entities, tables.relation_types, triples)
 
 
-def medians(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One result for each name: that of its median round, with the seconds of all rounds."""
+# What is compared: name -> (the measure above, those below the line, of which the best counts).
+RATIOS = {
+    "first write to the fastest plain loader": ("kgrec, first write", "plain loader"),
+    "first write to neo4j-graphrag": ("kgrec, first write", "neo4j-graphrag"),
+    "export to streaming": ("kgrec, export", "driver, streaming"),
+    "1 % changed to first write": ("kgrec, 1 % changed", "kgrec, first write"),
+    "unchanged to first write": ("kgrec, unchanged write", "kgrec, first write"),
+}
+
+
+def with_ratios(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The median round of each measure with all rounds' seconds, and the ratios of their rates."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for one in results:
         by_name.setdefault(one["what"], []).append(one)
-    chosen = []
-    for rounds in by_name.values():
+    chosen = {}
+    for name, rounds in by_name.items():
         seconds = [one["seconds"] for one in rounds]
         middle = statistics.median_low(seconds)
-        chosen.append(next(one for one in rounds if one["seconds"] == middle) | {"rounds": seconds})
-    return chosen
+        chosen[name] = next(one for one in rounds if one["seconds"] == middle)
+        chosen[name] |= {"rounds": seconds}
+        if all("rows_per_cpu_s" in one for one in rounds):
+            rates = [one["rows_per_cpu_s"] for one in rounds]
+            chosen[name] |= {"rows_per_cpu_s": statistics.median_low(rates)}
+    ratios = {}
+    for name, (above, below) in RATIOS.items():
+        others = [one for what, one in chosen.items() if what.startswith(below)]
+        for unit in ("rows_per_s", "rows_per_cpu_s"):
+            rates = [one[unit] for one in others if unit in one]
+            if rates and unit in chosen.get(above, {}):
+                ratios[f"{name}, {unit}"] = round(chosen[above][unit] / max(rates), 2)
+    return [*chosen.values(), {"what": "ratios of rates", **ratios}]

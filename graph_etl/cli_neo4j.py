@@ -43,12 +43,15 @@ def up(
         ),
     ] = "auto",
     memory: Annotated[int, typer.Option(min=384, help="Heap and page cache, MiB.")] = 1536,
+    apoc: Annotated[
+        bool, typer.Option("--apoc", help="With APOC core's procedures, which other tools need.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a server, or say where it runs; its data stays over restarts."""
     from graph_etl import neo4j_server
 
-    server = neo4j_server.up(home, port=port, version=version, way=way, memory_mb=memory)
+    server = neo4j_server.up(home, port=port, version=version, way=way, memory_mb=memory, apoc=apoc)
     print_record(_record(server), cli_tables.print_server, as_json)
 
 
@@ -70,6 +73,18 @@ def status(home: Home = None, port: Port = 7687, as_json: AsJson = False) -> Non
 
     server = neo4j_server.status(home, port=port)
     print_record(_record(server), cli_tables.print_server, as_json)
+
+
+@app.command()
+@explained
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'build' wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare every row of the store with the published snapshot, and put right what differs."""
+    from graph_etl.versions import verify_store
+
+    print_record(cli_tables.record_of(verify_store(folder)), cli_tables.print_server, as_json)
 
 
 def _record(server: LocalServer) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 
 from graph_etl.errors import GateError
 from graph_etl.snapshot import Snapshot
-from graph_etl.store.changes import changes_between, rows_of
+from graph_etl.store.changes import changes_between
+from graph_etl.store.graph_rows import rows_of
 from graph_etl.table_config import FrozenModel
 
 COUNTED_TABLES = ("items", "users", "interactions")

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from graph_etl.snapshot import Snapshot
-from graph_etl.store.changes import TableChange, changes_between, rows_of
+from graph_etl.store.changes import TableChange, changes_between
+from graph_etl.store.graph_rows import PATTERN, rows_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def diff(old: Snapshot, new: Snapshot, samples: int = 3) -> Diff:
         changes.entities, before.entities, ["entity_type"], samples, entity_in_words
     )
     triples = _type_diffs(
-        changes.triples, before.triples, ["head_type", "relation", "tail_type"], samples,
+        changes.named_triples(), before.named(before.triples), PATTERN, samples,
         lambda row: f"{names[row['head_id']]} -> {names[row['tail_id']]}",
     )  # fmt: skip
     tables = {

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from graph_etl.build_folder import pointer_of
-from graph_etl.errors import SnapshotError
+from graph_etl.errors import SnapshotError, StoreError
 from graph_etl.gates import GateFinding
 from graph_etl.lifetime_log import log_changes
 from graph_etl.snapshot import (
@@ -27,6 +27,9 @@ from graph_etl.snapshot import (
     publish_snapshot,
     sync_folder,
 )
+
+if TYPE_CHECKING:
+    from graph_etl.store import WriteSummary
 
 HISTORY = "history.jsonl"
 DEFAULT_KEPT = 7
@@ -184,9 +187,30 @@ def rollback(folder: Path, to: str | None = None) -> Version:
     store = open_written_store(folder)
     if store is not None:
         with store:
-            load_store(snapshot, store)
+            load_store(snapshot, store, known=_readable(pointer_of(folder)))
     publish_version(snapshot, pointer_of(folder), action="rollback")
     return next(version for version in history(folder) if version.current)
+
+
+def verify_store(folder: Path) -> WriteSummary:
+    """Compare every row of the store with the current version and put right what differs.
+
+    Raises:
+        SnapshotError: There is no current version, or it is damaged.
+        StoreError: It was built without a store, or the store refused.
+    """
+    from graph_etl.builds import open_written_store
+    from graph_etl.store import load_store
+
+    snapshot = load_snapshot(version_path(folder, None))
+    store = open_written_store(folder)
+    if store is None:
+        raise StoreError(
+            f"Expected a build with a graph store in {folder}, got one without; build again with "
+            "'graph-etl build ... --store neo4j'"
+        )
+    with store:
+        return load_store(snapshot, store, compare=True)
 
 
 def prune(folder: Path, keep: int = DEFAULT_KEPT) -> tuple[str, ...]:
@@ -242,6 +266,14 @@ def _readable_id(pointer: Path) -> str | None:
     """Return the published id, None where the pointer names nothing that can be read."""
     try:
         return published_id(pointer)
+    except SnapshotError:
+        return None
+
+
+def _readable(pointer: Path) -> Snapshot | None:
+    """Return the published snapshot, None where it cannot be read."""
+    try:
+        return load_snapshot(pointer)
     except SnapshotError:
         return None
 

@@ -81,3 +81,21 @@ def neo4j_empty(neo4j_connection, neo4j_driver):
     """The connection to a database without nodes."""
     yield neo4j_connection
     neo4j_driver.execute_query("MATCH (n) DETACH DELETE n", database_=neo4j_connection.database)
+
+
+@pytest.fixture
+def ask(neo4j_driver, neo4j_empty):
+    """Runs a statement past the store."""
+
+    def asked(query, **parameters):
+        return neo4j_driver.execute_query(query, parameters, database_=neo4j_empty.database).records
+
+    return asked
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Every write but the smallest is staged, in many transactions."""
+    monkeypatch.setattr("graph_etl.store.neo4j_writing.ONE_TRANSACTION_ROWS", 20)
+    monkeypatch.setattr("graph_etl.store.neo4j_writing.FIRST_TRANSACTION_ROWS", 20)
+    monkeypatch.setattr("graph_etl.store.change_statements.BATCH_ROWS", 40)

@@ -23,7 +23,7 @@ def answers() -> bool:
         return False
 
 
-def start(home: Path, port: int, version: str, memory_mb: int, timeout_s: float) -> str:
+def start(home: Path, port: int, version: str, memory_mb: int, apoc: bool, timeout_s: float) -> str:
     """Run a container on 127.0.0.1:port and return its id once it is ready.
 
     The password reaches it in a file that only the owner may read.
@@ -46,7 +46,8 @@ def start(home: Path, port: int, version: str, memory_mb: int, timeout_s: float)
         f"NEO4J_AUTH=neo4j/{password}\n"
         f"NEO4J_server_memory_heap_max__size={heap_mb}m\n"
         f"NEO4J_server_memory_pagecache_size={memory_mb - heap_mb}m\n"
-        "NEO4J_dbms_security_allow__csv__import__from__file__urls=false\n",
+        "NEO4J_dbms_security_allow__csv__import__from__file__urls=false\n"
+        + ('NEO4J_PLUGINS=["apoc"]\n' if apoc else ""),
         encoding="utf-8",
     )
     command = ["run", "--detach", "--rm", "--env-file", str(environment)]

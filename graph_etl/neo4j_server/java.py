@@ -20,21 +20,20 @@ _JDK_FOLDERS = (
     "/Library/Java/JavaVirtualMachines/*/Contents/Home",
     "/opt/homebrew/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
 )
+APOC_VERSIONS = {"5.26": "5.26.19"}  # of Neo4j -> of APOC core; any patch of the same release fits
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>neo4j-server</artifactId><version>1</version>
   <packaging>pom</packaging>
-  <dependencies>
-    <dependency>
-      <groupId>org.neo4j</groupId><artifactId>neo4j</artifactId><version>{version}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.neo4j</groupId><artifactId>neo4j-bolt</artifactId><version>{version}</version>
-    </dependency>
+  <dependencies>{dependencies}
   </dependencies>
 </project>
 """
+_DEPENDENCY = """
+    <dependency>
+      <groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
+    </dependency>"""
 
 
 def cache_folder() -> Path:
@@ -87,20 +86,46 @@ def jars_of(version: str) -> Path:
     """
     java_range(version)
     folder = cache_folder() / "neo4j" / version
+    return _fetched(folder, version, "org.neo4j", ("neo4j", "neo4j-bolt"))
+
+
+def apoc_jars_of(version: str) -> Path:
+    """Return the folder of the jars of APOC core for a version of Neo4j, fetched likewise.
+
+    Raises:
+        MissingDependencyError: Maven is not installed.
+        StoreError: Maven could not fetch them, or no APOC is known for the version.
+    """
+    release = version.rpartition(".")[0]
+    if release not in APOC_VERSIONS:
+        raise StoreError(
+            f"Expected a Neo4j of {' or '.join(APOC_VERSIONS)} for APOC, got {version}; choose one "
+            "with --version"
+        )
+    apoc = APOC_VERSIONS[release]
+    folder = cache_folder() / "neo4j" / f"apoc-{apoc}"
+    return _fetched(folder, apoc, "org.neo4j.procedure", ("apoc-core", "apoc-common"))
+
+
+def _fetched(folder: Path, version: str, group: str, artifacts: tuple[str, ...]) -> Path:
     if folder.is_dir():
         return folder
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingDependencyError(
-            f"Expected Maven (mvn) to fetch Neo4j {version} into {folder}, found none; install "
-            "it, for example with: apt-get install maven"
+            f"Expected Maven (mvn) to fetch the jars of {folder}, found none; install it, for "
+            "example with: apt-get install maven"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as name:
         fetched = Path(name) / "lib"
         pom = Path(name) / "pom.xml"
-        pom.write_text(_POM.format(version=version), encoding="utf-8")
-        _run_maven(maven, pom, fetched, version)
+        wanted = [
+            _DEPENDENCY.format(group=group, artifact=artifact, version=version)
+            for artifact in artifacts
+        ]
+        pom.write_text(_POM.format(dependencies="".join(wanted)), encoding="utf-8")
+        _run_maven(maven, pom, fetched, folder, artifacts[-1])
         try:
             fetched.rename(folder)
         except OSError as error:  # another process was first
@@ -109,17 +134,17 @@ def jars_of(version: str) -> Path:
     return folder
 
 
-def _run_maven(maven: str, pom: Path, target: Path, version: str) -> None:
+def _run_maven(maven: str, pom: Path, target: Path, folder: Path, artifact: str) -> None:
     command = [maven, "-B", "-q", "-f", str(pom), "dependency:copy-dependencies"]
     command += [f"-DoutputDirectory={target}", "-DincludeScope=runtime"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode or not (target / f"neo4j-bolt-{version}.jar").is_file():
+    if ended.returncode or not list(target.glob(f"{artifact}-*.jar")):
         said = [line for line in (ended.stdout + ended.stderr).splitlines() if "ERROR" in line]
         raise StoreError(
-            f"Expected Maven to fetch Neo4j {version}, got: {(said or ['nothing'])[0][:400]}; "
-            "check the network and the settings of Maven (a proxy or mirror stands in "
-            f"~/.m2/settings.xml), or copy the jars from another machine to "
-            f"{cache_folder() / 'neo4j' / version}"
+            f"Expected Maven to fetch {folder.name} of Neo4j, got: "
+            f"{(said or ['nothing'])[0][:400]}; check the network and the settings of Maven (a "
+            "proxy or mirror stands in ~/.m2/settings.xml), or copy the jars from another machine "
+            f"to {folder}"
         )
 
 

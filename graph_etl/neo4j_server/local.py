@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any
 
 from graph_etl.errors import ConfigError, StoreError
 from graph_etl.neo4j_server import docker
-from graph_etl.neo4j_server.java import jars_of, jdk_for
+from graph_etl.neo4j_server.java import apoc_jars_of, jars_of, jdk_for
 
 WAYS = ("auto", "docker", "java")
 DEFAULT_PORT = 7687
@@ -78,6 +79,7 @@ def up(
     version: str | None = None,
     way: str = "auto",
     memory_mb: int = 1536,
+    apoc: bool = False,
     timeout_s: float = 180.0,
 ) -> LocalServer:
     """Start a server, or return the one that runs already in this folder.
@@ -89,6 +91,7 @@ def up(
         way: "docker", "java" (jars from Maven Central and a JDK of this machine), or "auto":
             Docker where its daemon answers, else Java.
         memory_mb: Heap and page cache together, MiB; two thirds are heap.
+        apoc: Whether the procedures of APOC core are put into HOME/plugins, where they stay.
         timeout_s: Seconds until it has to be ready.
 
     Raises:
@@ -114,7 +117,7 @@ def up(
             way = before.get("way") or ("docker" if docker.answers() else "java")
         (home / _STATE).unlink(missing_ok=True)
         start = _start_docker if way == "docker" else _start_java
-        start(home, lock, port, version or before.get("version"), memory_mb, timeout_s)
+        start(home, lock, port, version or before.get("version"), memory_mb, apoc, timeout_s)
     finally:
         os.close(lock)
     return status(home)
@@ -251,13 +254,21 @@ def _make_password(home: Path) -> None:
 
 
 def _start_java(
-    home: Path, lock: int, port: int, version: str | None, memory_mb: int, timeout_s: float
+    home: Path,
+    lock: int,
+    port: int,
+    version: str | None,
+    memory_mb: int,
+    apoc: bool,
+    timeout_s: float,
 ) -> None:
     version, jdk = jdk_for(version)
-    jars = jars_of(version)
+    jars, plugins = jars_of(version), home / "plugins"
+    if apoc:
+        shutil.copytree(apoc_jars_of(version), plugins, dirs_exist_ok=True)
     heap_mb = memory_mb * 2 // 3
     command = [str(jdk / "bin" / "java"), "--add-opens=java.base/java.nio=ALL-UNNAMED"]
-    command += [f"-Xms{heap_mb // 2}m", f"-Xmx{heap_mb}m", "-cp", f"{jars}/*"]
+    command += [f"-Xms{heap_mb // 2}m", f"-Xmx{heap_mb}m", "-cp", f"{jars}/*:{plugins}/*"]
     command += [str(LAUNCHER), str(home), str(port), str(memory_mb - heap_mb)]
     log = home / "server.log"
     with log.open("wb") as out:
@@ -289,10 +300,16 @@ def _start_java(
 
 
 def _start_docker(
-    home: Path, lock: int, port: int, version: str | None, memory_mb: int, timeout_s: float
+    home: Path,
+    lock: int,
+    port: int,
+    version: str | None,
+    memory_mb: int,
+    apoc: bool,
+    timeout_s: float,
 ) -> None:
     version = version or docker.DEFAULT_VERSION
-    container = docker.start(home, port, version, memory_mb, timeout_s)
+    container = docker.start(home, port, version, memory_mb, apoc, timeout_s)
     _write_state(home, way="docker", port=port, version=version, container=container)
 
 

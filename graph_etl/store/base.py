@@ -47,6 +47,8 @@ class GraphStore(ABC):
         *,
         delete_missing: bool = False,
         entity_types: Collection[str] | None = None,
+        known: GraphTables | None = None,
+        compare: bool = False,
     ) -> WriteSummary:
         """Make the store hold these rows, writing only what differs, in one transaction.
 
@@ -57,6 +59,11 @@ class GraphStore(ABC):
             delete_missing: Whether entities, triples and relation types that the store has and
                 the frames have not are deleted, so that the store mirrors the frames.
             entity_types: The entity types that the graph schema declares; None: those that occur.
+            known: What the store is believed to hold, the published snapshot for example. A store
+                whose own record says that it does may write the difference without reading itself
+                back; the result is the same. Others ignore it.
+            compare: Read the store back whatever its record says, so that a row that another
+                client changed is noticed and put right.
 
         Returns:
             What changed; ``writes`` is 0 where the store already held everything.

@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 
 from graph_etl.store import cypher_queries as queries
-from graph_etl.store.changes import ChangeSet, GraphRows, TableChange
+from graph_etl.store.changes import ChangeSet, TableChange
 from graph_etl.store.cypher_queries import Statement
+from graph_etl.store.graph_rows import PATTERN
 from graph_etl.store.records import WriteSummary
 
-BATCH_ROWS = 10_000
-PATTERN_COLUMNS = ("head_type", "relation", "tail_type")
+BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,27 @@ def expected_of(changes: ChangeSet) -> Counters:
     )
 
 
-def constraints_of(rows: GraphRows) -> Iterator[Statement]:
-    """Return the constraints that rows need; each may hold already."""
+def constraints_of(entities: pl.DataFrame) -> Iterator[Statement]:
+    """Return the constraints that entities need; each may hold already."""
     yield from queries.unique_marker_ids()
-    for label in rows.entities["entity_type"].unique().sort():
+    for label in entities["entity_type"].unique().sort():
         yield queries.unique_entity_ids(label)
 
 
 def statements_of(changes: ChangeSet) -> Iterator[Statement]:
     """Deletions first, from relationships to nodes, so that a changed type finds its id free."""
-    for pattern, rows in parts(changes.triples.gone, PATTERN_COLUMNS):
+    triples = changes.named_triples()
+    for pattern, rows in parts(triples.gone, PATTERN):
         yield queries.delete_relationships(pattern, rows)
-    for (label,), rows in parts(changes.entities.gone, ("entity_type",)):
+    for (label,), rows in parts(changes.entities.gone, ["entity_type"]):
         yield queries.delete_entities(label, rows)
     for batch in batches(changes.relation_types.gone.to_dicts()):
         yield queries.delete_relation_types(batch)
     for batch in batches(written(changes.relation_types).to_dicts()):
         yield queries.merge_relation_types(batch)
-    for (label,), rows in parts(written(changes.entities), ("entity_type",)):
+    for (label,), rows in parts(written(changes.entities), ["entity_type"]):
         yield queries.merge_entities(label, rows)
-    for pattern, rows in parts(written(changes.triples), PATTERN_COLUMNS):
+    for pattern, rows in parts(written(triples), PATTERN):
         yield queries.merge_relationships(pattern, rows)
 
 
@@ -81,7 +82,7 @@ def written(change: TableChange) -> pl.DataFrame:
 
 
 def parts(
-    frame: pl.DataFrame, columns: tuple[str, ...]
+    frame: pl.DataFrame, columns: list[str]
 ) -> Iterator[tuple[tuple[Any, ...], list[dict[str, Any]]]]:
     """Split a frame by columns into batches of rows without them."""
     for key, part in frame.group_by(columns, maintain_order=True):

@@ -15,7 +15,6 @@ from graph_etl.errors import StoreError
 from graph_etl.store import cypher_queries as queries
 from graph_etl.store.base import MAX_PATH_LENGTH, GraphStore
 from graph_etl.store.change_statements import (
-    PATTERN_COLUMNS,
     Counters,
     batches,
     constraints_of,
@@ -23,16 +22,17 @@ from graph_etl.store.change_statements import (
     statements_of,
     summary_of,
 )
-from graph_etl.store.changes import (
+from graph_etl.store.changes import changes_between
+from graph_etl.store.cypher_queries import PROVENANCE, Statement
+from graph_etl.store.graph_rows import (
     ENTITY_ROWS,
+    PATTERN,
     RELATION_TYPE_ROWS,
     TRIPLE_ROWS,
     GraphRows,
-    changes_between,
     rows_of,
     tables_of,
 )
-from graph_etl.store.cypher_queries import Statement
 from graph_etl.store.read_guard import checked_read_only
 from graph_etl.store.records import (
     Entity,
@@ -76,13 +76,15 @@ class CypherStore(GraphStore):
         *,
         delete_missing: bool = False,
         entity_types: Collection[str] | None = None,
+        known: GraphTables | None = None,
+        compare: bool = False,
     ) -> WriteSummary:
-        """Write what differs; see GraphStore.write."""
+        """Write what differs from what is read back; see GraphStore.write."""
         new = rows_of(entities, relation_types, triples, entity_types)
         changes = changes_between(self._rows(), new, delete_missing=delete_missing)
         summary = summary_of(changes, new.duplicates)
         if summary.writes:
-            self._define(constraints_of(new))
+            self._define(constraints_of(new.entities))
             self._change(statements_of(changes), expected_of(changes))
         return summary
 
@@ -210,14 +212,22 @@ class CypherStore(GraphStore):
         patterns = pl.DataFrame(
             list(self._read(queries.all_relation_types()).rows), schema=RELATION_TYPE_ROWS
         )
+        place = entities.select("entity_id", pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
+        ends = {"head_id": pl.String(), "tail_id": pl.String()}
+        schema = {**ends, **{name: TRIPLE_ROWS[name] for name in PROVENANCE}}
         triples = [pl.DataFrame(schema=TRIPLE_ROWS)]
-        for pattern in patterns.select("head_type", "relation", "tail_type").iter_rows():
+        for number, pattern in enumerate(patterns.select(PATTERN).iter_rows()):
             rows = list(self._read(queries.all_relationships(pattern)).rows)
-            head, relation, tail = (pl.lit(name) for name in pattern)
-            frame = pl.DataFrame(
-                rows, schema={k: v for k, v in TRIPLE_ROWS.items() if k not in PATTERN_COLUMNS}
-            ).with_columns(head_type=head, relation=relation, tail_type=tail)
-            triples.append(frame.select(*TRIPLE_ROWS))
+            frame = pl.DataFrame(rows, schema=schema)
+            for end in ("head", "tail"):
+                frame = frame.join(
+                    place.rename({"place": f"{end}_idx"}),
+                    left_on=f"{end}_id",
+                    right_on="entity_id",
+                    maintain_order="left",
+                )
+            relation_idx = pl.lit(number, dtype=pl.Int32).alias("relation_idx")
+            triples.append(frame.with_columns(relation_idx).select(*TRIPLE_ROWS))
         return GraphRows(entities, patterns, pl.concat(triples))
 
 

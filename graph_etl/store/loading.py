@@ -8,7 +8,7 @@ from typing import Literal
 from graph_etl.errors import ConfigError
 from graph_etl.snapshot import Snapshot
 from graph_etl.store.base import GraphStore
-from graph_etl.store.records import WriteSummary
+from graph_etl.store.records import GraphTables, WriteSummary
 
 StoreName = Literal["kglite", "neo4j"]
 STORE_NAMES = ("kglite", "neo4j")
@@ -39,8 +39,20 @@ def open_store(name: str, folder: str | Path, *, read_only: bool = False) -> Gra
     return KgliteStore(Path(folder) / STORE_FILE, read_only=read_only)
 
 
-def load_store(snapshot: Snapshot, store: GraphStore) -> WriteSummary:
+def load_store(
+    snapshot: Snapshot,
+    store: GraphStore,
+    *,
+    known: Snapshot | None = None,
+    compare: bool = False,
+) -> WriteSummary:
     """Make a store mirror a snapshot: what the snapshot has not is deleted.
+
+    Args:
+        snapshot: What the store shall hold.
+        store: The store.
+        known: The snapshot that it should hold now; see ``GraphStore.write``.
+        compare: Read the store back in any case; see ``GraphStore.write``.
 
     Returns:
         What changed; ``writes`` is 0 where the store held this snapshot already.
@@ -50,5 +62,12 @@ def load_store(snapshot: Snapshot, store: GraphStore) -> WriteSummary:
             it was.
     """
     return store.write(
-        snapshot.entities, snapshot.relation_types, snapshot.triples, delete_missing=True
+        snapshot.entities,
+        snapshot.relation_types,
+        snapshot.triples,
+        delete_missing=True,
+        known=None
+        if known is None
+        else GraphTables(known.entities, known.relation_types, known.triples),
+        compare=compare,
     )

@@ -48,6 +48,10 @@ class ConnectionLostError(StoreError):
     """The server went away; whether the last transaction was committed is not known."""
 
 
+class UnexpectedCountersError(StoreError):
+    """The server counted other changes than were planned; the transaction was rolled back."""
+
+
 class StoreLock:
     """The writers' lock, held by an open transaction."""
 
@@ -186,7 +190,7 @@ class Neo4jSession:
                 for name in changed:
                     changed[name] += getattr(counters, name)
             if expected is not None and Counters(**changed) != expected:
-                raise StoreError(
+                raise UnexpectedCountersError(
                     f"Expected {self.where} to report {expected}, got {Counters(**changed)}; "
                     "nothing was written; does something else write there? If not, clear the "
                     "store and build again"

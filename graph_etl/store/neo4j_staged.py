@@ -1,22 +1,26 @@
-"""A change set too large for one transaction, applied in many by several writers.
+"""A change set too large for one transaction, applied in many, the additions by several writers.
 
-Relationships are dealt out so that no node is written by two writers at a time: nodes fall into
-buckets, a cell holds the relationships between two buckets, and a round runs cells that share none.
+New rows are taken in the order of relation and head, so that a transaction stays with few heads.
+The server takes the locks of a creation in order when it commits, so writers may meet at a tail.
+MERGE and DELETE lock nodes as they go; several writers of those would run into deadlocks.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from graph_etl.store import change_statements, cypher_queries, neo4j_queries
-from graph_etl.store.change_statements import PATTERN_COLUMNS, Counters, parts, written
+from graph_etl.store.change_statements import Counters, parts, written
 from graph_etl.store.changes import ChangeSet
 from graph_etl.store.cypher_queries import PROVENANCE, Statement
+from graph_etl.store.graph_rows import PATTERN
+from graph_etl.store.neo4j_queries import SAID
 from graph_etl.store.neo4j_reading import NODE_IDS
 
 Rows = list[dict[str, Any]]
@@ -34,58 +38,69 @@ class StagedChanges:
 
     Args:
         run: Runs one batch as one transaction and returns its answers' rows.
-        writers: How many batches run at a time.
+        writers: How many batches of additions run at a time.
     """
 
     def __init__(self, run: Callable[[list[Statement], Counters], Rows], writers: int) -> None:
         self._run = run
         self._writers = writers
 
-    def apply(self, changes: ChangeSet, node_ids: pl.DataFrame, *, fresh: bool) -> None:
+    def apply(
+        self,
+        changes: ChangeSet,
+        node_ids: pl.DataFrame,
+        *,
+        constrain: Callable[[], None] | None = None,
+    ) -> None:
         """Apply a change set: deletions first, from relationships to nodes.
 
         Args:
             changes: What to do.
-            node_ids: The server's ids of the nodes that are there, columns NODE_IDS.
-            fresh: Whether the graph surely has none of the new relationships, so that the server
-                need not look for them.
+            node_ids: The server's ids of nodes that are there, columns NODE_IDS; at least of those
+                that new or changed triples touch.
+            constrain: Defines the constraints, where the database surely is empty: the server
+                then need not look for nodes and relationships before it creates them, and fills
+                each index once, after the nodes.
 
         Raises:
             StoreError: As ``run`` raises it; batches that ran before stay.
         """
-        buckets = 2 * self._writers
-        self._rounds(_cells(changes.triples.gone, buckets, _deletions), buckets)
-        gone = parts(changes.entities.gone, ("entity_type",))
-        self._all(
+        self._run_all(map(_deletions, _slices(changes.old.named(changes.triples.gone))))
+        self._run_all(
             Batch([cypher_queries.delete_entities(label, rows)], Counters(nodes_deleted=len(rows)))
-            for (label,), rows in gone
+            for (label,), rows in parts(changes.entities.gone, ["entity_type"])
         )
-        self._all(_relation_types(changes))
-        made = self._all(_entities(changes.entities.new, new=True))
-        self._all(_entities(changes.entities.changed, new=False))
+        fresh = constrain is not None
+        make = neo4j_queries.create_entities if fresh else neo4j_queries.merge_entities
+        made = self._run_all(_entities(changes.entities.new, make, new=True), self._writers)
+        if constrain is not None:
+            constrain()
+        self._run_all(_relation_types(changes))
+        changed = _entities(changes.entities.changed, neo4j_queries.merge_entities, new=False)
+        self._run_all(changed, self._writers)
         ids = [node_ids, *(pl.DataFrame(row, schema=NODE_IDS) for row in made)]
-        known = pl.concat(ids).unique("entity_id", keep="last")
-        make = neo4j_queries.create_relationships if fresh else neo4j_queries.merge_relationships
+        node_of = _node_of(changes.new.entities, pl.concat(ids))
+        join = neo4j_queries.create_relationships if fresh else neo4j_queries.merge_relationships
+        relations = changes.new.relation_types["relation"]
         for frame, new in ((changes.triples.new, True), (changes.triples.changed, False)):
-            joined = _with_node_ids(frame, known)
-            self._rounds(_cells(joined, buckets, _writes(make, new=new)), buckets)
+            ordered = frame.sort("relation_idx", "head_idx")
+            joined = ordered.select(
+                relations.gather(ordered["relation_idx"]).alias("relation"),
+                node_of.gather(ordered["head_idx"]).alias("head"),
+                node_of.gather(ordered["tail_idx"]).alias("tail"),
+                *PROVENANCE,
+            )
+            batches = map(partial(_writes, join, new=new), _slices(joined))
+            self._run_all(batches, self._writers if fresh else 1)
 
-    def _all(self, batches: Iterable[Batch]) -> Rows:
-        """Run batches that touch different nodes."""
-        return self._at_once([_Shared(batches)] * self._writers)
+    def _run_all(self, batches: Iterable[Batch], writers: int = 1) -> Rows:
+        """Run batches in any order, several at a time; the first failure stops all."""
+        shared, stop = _Shared(batches), threading.Event()
 
-    def _rounds(self, cells: dict[tuple[int, int], Iterator[Batch]], buckets: int) -> None:
-        for pairs in disjoint_rounds(buckets):
-            self._at_once([cells[pair] for pair in pairs if pair in cells])
-
-    def _at_once(self, queues: Sequence[Iterable[Batch]]) -> Rows:
-        """Run each queue in order, several queues at a time; the first failure stops all."""
-        stop = threading.Event()
-
-        def run_queue(batches: Iterable[Batch]) -> Rows:
+        def write() -> Rows:
             rows: Rows = []
             try:
-                for batch in batches:
+                for batch in shared:
                     if stop.is_set():
                         break
                     rows += self._run(*batch)
@@ -94,8 +109,8 @@ class StagedChanges:
                 raise
             return rows
 
-        with ThreadPoolExecutor(self._writers) as pool:
-            futures = [pool.submit(run_queue, batches) for batches in queues]
+        with ThreadPoolExecutor(writers) as pool:
+            futures = [pool.submit(write) for _ in range(writers)]
         return [row for future in futures for row in future.result()]
 
 
@@ -114,36 +129,6 @@ class _Shared:
             return next(self._batches)
 
 
-def disjoint_rounds(buckets: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield every pair (i, j) with i <= j < ``buckets`` once, in rounds that share no bucket.
-
-    The round-robin of a tournament; the first round pairs each bucket with itself.
-
-    Args:
-        buckets: An even number.
-    """
-    yield [(i, i) for i in range(buckets)]
-    ring = list(range(buckets))
-    for _ in range(buckets - 1):
-        pairs = zip(ring[: buckets // 2], reversed(ring[buckets // 2 :]), strict=True)
-        yield [(min(pair), max(pair)) for pair in pairs]
-        ring = [ring[0], ring[-1], *ring[1:-1]]
-
-
-def _cells(
-    frame: pl.DataFrame, buckets: int, batch_of: Callable[[pl.DataFrame], Batch]
-) -> dict[tuple[int, int], Iterator[Batch]]:
-    """Deal relationships out by the buckets of their two nodes; batches are made when asked."""
-    head, tail = pl.col("head_id").hash() % buckets, pl.col("tail_id").hash() % buckets
-    cells = frame.with_columns(
-        low=pl.min_horizontal(head, tail), high=pl.max_horizontal(head, tail)
-    ).partition_by("low", "high", as_dict=True, include_key=False)
-    return {
-        (int(low), int(high)): map(batch_of, _slices(cell.sort("relation", "head_id")))
-        for (low, high), cell in cells.items()
-    }
-
-
 def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     return frame.iter_slices(change_statements.BATCH_ROWS)
 
@@ -151,42 +136,45 @@ def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def _deletions(frame: pl.DataFrame) -> Batch:
     statements = [
         cypher_queries.delete_relationships(pattern, rows)
-        for pattern, rows in parts(frame, PATTERN_COLUMNS)
+        for pattern, rows in parts(frame, PATTERN)
     ]
     return Batch(statements, Counters(relationships_deleted=frame.height))
 
 
 def _relation_types(changes: ChangeSet) -> Iterator[Batch]:
     change = changes.relation_types
-    statements = [
-        cypher_queries.delete_relation_types(change.gone.to_dicts()),
-        cypher_queries.merge_relation_types(written(change).to_dicts()),
-    ]
-    yield Batch(
-        statements, Counters(nodes_created=change.new.height, nodes_deleted=change.gone.height)
-    )
+    if change.gone.height:
+        gone = cypher_queries.delete_relation_types(change.gone.to_dicts())
+        yield Batch([gone], Counters(nodes_deleted=change.gone.height))
+    if rows := written(change).to_dicts():
+        made = cypher_queries.merge_relation_types(rows)
+        yield Batch([made], Counters(nodes_created=change.new.height))
 
 
-def _entities(frame: pl.DataFrame, *, new: bool) -> Iterator[Batch]:
+def _entities(frame: pl.DataFrame, make: Callable[..., Statement], *, new: bool) -> Iterator[Batch]:
     for (label,), typed in frame.partition_by("entity_type", as_dict=True).items():
         for part in _slices(typed):
-            statement = neo4j_queries.merge_entities(label, part.select("entity_id", "name").rows())
+            statement = make(label, part.select("entity_id", "name").to_dict(as_series=False))
             yield Batch([statement], Counters(nodes_created=part.height if new else 0))
 
 
-def _writes(make: Callable[..., Statement], *, new: bool) -> Callable[[pl.DataFrame], Batch]:
-    def batch_of(frame: pl.DataFrame) -> Batch:
-        patterns = frame.partition_by(PATTERN_COLUMNS, as_dict=True, maintain_order=True)
-        statements = [
-            make(pattern, part.select("head_node", "tail_node", *PROVENANCE).rows())
-            for pattern, part in patterns.items()
-        ]
-        return Batch(statements, Counters(relationships_created=frame.height if new else 0))
-
-    return batch_of
+def _writes(make: Callable[..., Statement], frame: pl.DataFrame, *, new: bool) -> Batch:
+    patterns = frame.partition_by("relation", as_dict=True, maintain_order=True)
+    statements = [make(relation, _columns(part)) for (relation,), part in patterns.items()]
+    return Batch(statements, Counters(relationships_created=frame.height if new else 0))
 
 
-def _with_node_ids(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    heads = known.rename({"entity_id": "head_id", "node_id": "head_node"})
-    tails = known.rename({"entity_id": "tail_id", "node_id": "tail_node"})
-    return frame.join(heads, on="head_id", how="left").join(tails, on="tail_id", how="left")
+def _columns(part: pl.DataFrame) -> dict[str, list[Any]]:
+    """Return the columns that neo4j_queries.create_relationships takes."""
+    said = part.select(SAID).unique(maintain_order=True)
+    said_of = part.join(
+        said.with_row_index("said_of"), on=SAID, nulls_equal=True, maintain_order="left"
+    )
+    columns = said_of.select("head", "tail", "doc_id", "confidence", "said_of")
+    return {**columns.to_dict(as_series=False), "said": [list(row) for row in said.rows()]}
+
+
+def _node_of(entities: pl.DataFrame, node_ids: pl.DataFrame) -> pl.Series:
+    """Return the node id of each entity, null where none is known; the last one told counts."""
+    known = node_ids.unique("entity_id", keep="last")
+    return entities.join(known, on="entity_id", how="left", maintain_order="left")["node_id"]

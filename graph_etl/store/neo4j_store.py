@@ -11,15 +11,15 @@ import polars as pl
 
 from graph_etl.errors import DataError, StoreError
 from graph_etl.store import neo4j_queries as queries
-from graph_etl.store.change_statements import Counters, constraints_of
-from graph_etl.store.changes import GraphRows, rows_of, tables_of
+from graph_etl.store.change_statements import Counters
 from graph_etl.store.cypher_queries import Statement
 from graph_etl.store.cypher_store import CypherStore
 from graph_etl.store.digest import digest_of
+from graph_etl.store.graph_rows import GraphRows, checked_rows, rows_of, tables_of
 from graph_etl.store.neo4j_connection import Neo4jConnection, connection_from_environment
 from graph_etl.store.neo4j_reading import StoreRecord, read_graph, read_record
 from graph_etl.store.neo4j_session import Neo4jSession
-from graph_etl.store.neo4j_writing import GraphWrite, clear_graph
+from graph_etl.store.neo4j_writing import GraphWrite, KnownGraph, clear_graph
 from graph_etl.store.records import GraphTables, QueryResult, WriteSummary
 
 MAX_ID_BYTES = 8_000  # an entry of an index has room for a little more
@@ -34,7 +34,8 @@ class Neo4jStore(CypherStore):
 
     Who sees what of a write:
 
-    - A change set of up to ONE_TRANSACTION_ROWS rows is one transaction, as GraphStore.write says.
+    - A change set of up to ONE_TRANSACTION_ROWS rows (FIRST_TRANSACTION_ROWS in an empty database)
+      is one transaction, as GraphStore.write says.
     - A larger one is staged: a mark, many transactions of several writers, and one that takes the
       mark away and records the write. While the mark stands, every read through this class is
       refused; a half is never shown. (Clients that query the database without this class see it
@@ -43,9 +44,10 @@ class Neo4jStore(CypherStore):
       shall be, completes it and takes the mark away; ``clear`` does so too.
     - After a lost connection or a restart of the server a write goes on by comparing anew.
     - One writer at a time: a write holds a lock that the server frees when its client dies.
-    - A write of the very frames that were written last reads nothing back, as long as the server
-      counts as many nodes and relationships as then. A property that somebody else edited is not
-      noticed by it; ``clear`` and a write put it right.
+    - A write of the very frames that were written last reads nothing back, nor does one that is
+      told them as ``known``, as long as the server counts as many nodes and relationships as then
+      and reports the creations and deletions that were planned. A property that somebody else
+      edited in place is not noticed by them; ``compare=True`` does and puts it right.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class Neo4jStore(CypherStore):
         *,
         delete_missing: bool = False,
         entity_types: Collection[str] | None = None,
+        known: GraphTables | None = None,
+        compare: bool = False,
     ) -> WriteSummary:
         """Write what differs; see GraphStore.write and, for what readers see, the class.
 
@@ -97,23 +101,29 @@ class Neo4jStore(CypherStore):
         self._check_writable()
         digest = digest_of(GraphTables(entities, relation_types, triples), entity_types)
         record = read_record(self._session.read)
-        if record.digest == digest and record.same_size and not record.loading:
+        if record.holds(digest) and not compare:
             return WriteSummary(
                 unchanged=entities.height + triples.height - record.duplicates,
                 duplicates=record.duplicates,
             )
         new = rows_of(entities, relation_types, triples, entity_types)
         _check_id_sizes(entities)
-        self._define([*queries.constraints(), *constraints_of(new), queries.make_record()])
+        if record == StoreRecord():
+            self._define(queries.make_record())
         return GraphWrite(
-            self._session, new, digest, delete_missing=delete_missing, writers=self._writers
+            self._session,
+            new,
+            digest,
+            known=None if compare else _believed(known, entity_types, record),
+            delete_missing=delete_missing,
+            writers=self._writers,
         ).run()
 
     def clear(self) -> None:
         """Delete the graph's nodes with all that touches them, in several transactions."""
         self._check_writable()
         if read_record(self._session.read) != StoreRecord() or self.counts().num_entities:
-            self._define([*queries.constraints(), queries.make_record()])
+            self._define(queries.make_record())
             clear_graph(self._session)
 
     def export(self) -> GraphTables:
@@ -148,6 +158,15 @@ class Neo4jStore(CypherStore):
                 f"Expected a store open for writing, but that of {self._session.where} was opened "
                 "with read_only=True"
             )
+
+
+def _believed(
+    known: GraphTables | None, entity_types: Collection[str] | None, record: StoreRecord
+) -> KnownGraph | None:
+    """Return ``known`` where the record says that the store holds it."""
+    if known is None or not record.holds(digest := digest_of(known, entity_types)):
+        return None
+    return KnownGraph(digest, checked_rows(known.entities, known.relation_types, known.triples))
 
 
 def _check_id_sizes(entities: pl.DataFrame) -> None:

@@ -6,6 +6,8 @@ What is promised to whom stands at Neo4jStore.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -14,21 +16,43 @@ from graph_etl.store import neo4j_queries
 from graph_etl.store.change_statements import (
     BATCH_ROWS,
     Counters,
+    constraints_of,
     expected_of,
     statements_of,
     summary_of,
 )
-from graph_etl.store.changes import ChangeSet, GraphRows, TableChange, changes_between
+from graph_etl.store.changes import ChangeSet, changes_between
 from graph_etl.store.cypher_queries import Statement
-from graph_etl.store.neo4j_reading import read_graph, read_record
-from graph_etl.store.neo4j_session import ConnectionLostError, Neo4jSession, StoreLock
+from graph_etl.store.graph_rows import GraphRows, no_rows
+from graph_etl.store.neo4j_reading import (
+    NODE_IDS,
+    StoreRecord,
+    read_graph,
+    read_node_ids,
+    read_record,
+)
+from graph_etl.store.neo4j_session import (
+    ConnectionLostError,
+    Neo4jSession,
+    StoreLock,
+    UnexpectedCountersError,
+)
 from graph_etl.store.neo4j_staged import StagedChanges
 from graph_etl.store.records import WriteSummary
 
 ONE_TRANSACTION_ROWS = 50_000
+FIRST_TRANSACTION_ROWS = 10_000  # an empty store has nothing that readers could miss meanwhile
 MAX_ATTEMPTS = 10
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KnownGraph:
+    """What the store holds if its record has this digest."""
+
+    digest: str
+    rows: GraphRows
 
 
 class GraphWrite:
@@ -38,6 +62,7 @@ class GraphWrite:
         session: The store's connection.
         new: Rows to be there.
         digest: Digest of the frames they came from.
+        known: What the store is believed to hold; None: it is read back.
         delete_missing: Whether other rows go.
         writers: Writers at a time where the change set is staged.
     """
@@ -48,12 +73,14 @@ class GraphWrite:
         new: GraphRows,
         digest: str,
         *,
+        known: KnownGraph | None,
         delete_missing: bool,
         writers: int,
     ) -> None:
         self._session = session
         self._new = new
         self._digest = digest
+        self._known = known
         self._delete_missing = delete_missing
         self._staged = StagedChanges(session.run, writers)
         self._faults = 0
@@ -76,6 +103,11 @@ class GraphWrite:
                     raise
                 _log.warning("the connection was lost in a write, which goes on: %s", error)
                 self._session.wait_for_server()
+            except UnexpectedCountersError as error:
+                if self._known is None:
+                    raise
+                _log.warning("the store is not what was written last; comparing: %s", error)
+            self._known = None
 
     def _once(self, lock: StoreLock) -> WriteSummary:
         record = read_record(self._session.read)
@@ -84,19 +116,53 @@ class GraphWrite:
                 f"Expected a finished graph at {self._session.where} to add to, but a load was "
                 "interrupted; write the whole graph with delete_missing=True, or clear the store"
             )
-        old, node_ids = read_graph(self._session.read)
-        changes = changes_between(old, self._new, delete_missing=self._delete_missing)
-        if self._summary is None:
+        # Only after a clean start is it sure that no transaction of before still ends.
+        empty = not record.loading and not self._faults and self._is_empty()
+        changes, node_ids = self._changes(record, empty=empty)
+        if self._summary is None or not (record.loading or self._faults):
             self._summary = summary_of(changes, self._new.duplicates)
-            self._before = None if record.loading else old
-        digest = self._digest if _is_all_there(old, changes, self._new) else None
+            self._before = None if record.loading else changes.old
+        digest = self._digest if _is_all_there(changes) else None
         finish = neo4j_queries.finish_write(digest, self._new.duplicates)
-        size = sum(change.size for change in _tables(changes))
-        if size > ONE_TRANSACTION_ROWS:
-            self._load(changes, node_ids, finish, lock, fresh=old.triples.is_empty())
-        elif size or record.loading or record.digest != digest:
+        limit = FIRST_TRANSACTION_ROWS if empty else ONE_TRANSACTION_ROWS
+        if changes.size > limit:
+            self._load(changes, node_ids, finish, lock, fresh=empty)
+        elif changes.size or record.loading or record.digest != digest:
+            if empty:
+                self._define(self._new.entities)
             self._session.run([*statements_of(changes), finish], expected_of(changes))
         return self._summary
+
+    def _is_empty(self) -> bool:
+        return not self._session.read(neo4j_queries.has_other_nodes()).rows[0]["others"]
+
+    def _changes(self, record: StoreRecord, *, empty: bool) -> tuple[ChangeSet, pl.DataFrame]:
+        """Return what to do, and the node ids that doing it needs, columns NODE_IDS."""
+        nothing = pl.DataFrame(schema=NODE_IDS)
+        if empty:
+            return self._compared(no_rows()), nothing
+        if self._known is None or not record.holds(self._known.digest):
+            self._known = None  # other counts than planned are an error then
+            self._define(self._new.entities)
+            old, node_ids = read_graph(self._session.read)
+            return self._compared(old), node_ids
+        changes = self._compared(self._known.rows)
+        new = changes.entities.new
+        if new.join(changes.old.entities, on="entity_type", how="anti").height:
+            self._define(new)
+        if changes.size <= ONE_TRANSACTION_ROWS:
+            return changes, nothing
+        touched = pl.concat([changes.triples.new, changes.triples.changed])
+        places = pl.concat([touched["head_idx"], touched["tail_idx"]]).unique()
+        ids = changes.new.entities["entity_id"].gather(places)
+        return changes, read_node_ids(self._session.read, ids)
+
+    def _compared(self, old: GraphRows) -> ChangeSet:
+        return changes_between(old, self._new, delete_missing=self._delete_missing)
+
+    def _define(self, entities: pl.DataFrame) -> None:
+        for statement in constraints_of(entities):
+            self._session.run([statement])
 
     def _load(
         self,
@@ -108,15 +174,16 @@ class GraphWrite:
         fresh: bool,
     ) -> None:
         self._run(neo4j_queries.start_load())
+        constrain = partial(self._define, self._new.entities) if fresh else None
         try:
-            # Only after a clean start is it sure that no transaction of before still ends.
-            clean = fresh and self._before is not None and not self._faults
-            self._staged.apply(changes, node_ids, fresh=clean)
+            self._staged.apply(changes, node_ids, constrain=constrain)
             lock.check()
             self._run(finish)
         except ConnectionLostError:
             raise
         except StoreError as error:
+            if self._known is not None and isinstance(error, UnexpectedCountersError):
+                raise  # to compare, and to complete what was begun
             self._undo(error)
             raise
 
@@ -128,9 +195,10 @@ class GraphWrite:
         if self._before is None:
             raise StoreError(marked) from error
         try:
+            self._define(self._new.entities)
             current, node_ids = read_graph(self._session.read)
             back = changes_between(current, self._before, delete_missing=True)
-            self._staged.apply(back, node_ids, fresh=False)
+            self._staged.apply(back, node_ids)
             self._run(neo4j_queries.end_load())
         except StoreError as second:
             raise StoreError(f"{marked} (it could not be put back: {second})") from error
@@ -139,20 +207,17 @@ class GraphWrite:
         self._session.run([statement], Counters())
 
 
-def _tables(changes: ChangeSet) -> tuple[TableChange, ...]:
-    return (changes.entities, changes.relation_types, changes.triples)
-
-
-def _is_all_there(old: GraphRows, changes: ChangeSet, new: GraphRows) -> bool:
+def _is_all_there(changes: ChangeSet) -> bool:
     """Whether after the changes the graph holds nothing but the new rows."""
-    pairs = (
+    old, new = changes.old, changes.new
+    tables = (
         (old.entities, changes.entities, new.entities),
         (old.relation_types, changes.relation_types, new.relation_types),
         (old.triples, changes.triples, new.triples),
     )
     return all(
         before.height + change.new.height - change.gone.height == after.height
-        for before, change, after in pairs
+        for before, change, after in tables
     )
 
 

@@ -331,6 +331,14 @@ class GraphStoreContract:
             write(store, random_graph(step), delete_missing=True)
             assert_holds(store, random_graph(step))
 
+    @pytest.mark.parametrize("known", ["right", "wrong", "none"])
+    def test_write_is_the_same_whatever_is_known(self, store, known):
+        write(store, random_graph(0), delete_missing=True)
+        told = {"right": random_graph(0), "wrong": random_graph(2), "none": None}[known]
+        write(store, random_graph(1), delete_missing=True, known=told)
+        assert_holds(store, random_graph(1))
+        assert write(store, random_graph(1), delete_missing=True, compare=True).writes == 0
+
     def test_write_keeps_null_provenance(self, store):
         tables = library()
         triples = tables.triples.with_columns(

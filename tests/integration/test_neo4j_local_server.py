@@ -51,8 +51,8 @@ ORDERS = "customer,isbn,ordered_at\na,1,2024-01-01\na,2,2024-02-01\nb,3,2024-03-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A server beside that of the session: two at once, on two ports."""
-    server = started(tmp_path_factory.mktemp("second") / "server")
+    """A server beside that of the session: two at once, on two ports, this one with APOC."""
+    server = started(tmp_path_factory.mktemp("second") / "server", apoc=True)
     yield server
     down(server.home)
 
@@ -70,6 +70,13 @@ def names_in(server) -> list[str]:
 def add_note(server, text: str) -> None:
     with driver_of(connection_to(server)) as driver:
         driver.execute_query("CREATE (:Note {text: $text})", text=text, database_="neo4j")
+
+
+def test_apoc_is_there_where_it_was_asked_for(server, neo4j_server):
+    for asked, there in ((server, True), (neo4j_server, False)):
+        with driver_of(connection_to(asked)) as driver:
+            found = driver.execute_query("SHOW FUNCTIONS YIELD name RETURN collect(name) AS n")
+        assert ("apoc.version" in found.records[0]["n"]) == there
 
 
 def test_up_again_is_the_same_server(server):

@@ -6,9 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graph_etl.store.changes import changes_between
+from graph_etl.store.graph_rows import rows_of
 from graph_etl.store.kglite_store import KgliteStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
@@ -40,12 +43,25 @@ def graphs(draw):
     return graph_tables(entities, patterns, chosen, confidence)
 
 
+@settings(max_examples=30, deadline=None)
+@given(graphs(), graphs())
+def test_triples_are_told_apart_the_same_by_numbers_and_by_structs(old, new):
+    frames = [(one.entities, one.relation_types, one.triples) for one in (old, new)]
+    by_number = changes_between(*(rows_of(*one) for one in frames), delete_missing=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graph_etl.store.graph_rows.MAX_KEY", 0)
+        by_struct = changes_between(*(rows_of(*one) for one in frames), delete_missing=True)
+    for name in ("new", "changed", "gone"):
+        assert getattr(by_number.triples, name).equals(getattr(by_struct.triples, name))
+
+
 @settings(max_examples=20, deadline=None)
-@given(st.lists(graphs(), min_size=1, max_size=4))
-def test_writes_in_sequence_equal_the_last_alone(sequence):
+@given(st.lists(graphs(), min_size=1, max_size=4), st.booleans())
+def test_writes_in_sequence_equal_the_last_alone(sequence, told):
     with tempfile.TemporaryDirectory() as folder, KgliteStore(Path(folder) / "g.kgl") as store:
-        for tables in sequence:
-            summary = write(store, tables, delete_missing=True)
+        for before, tables in zip([None, *sequence], sequence, strict=False):
+            known = before if told else None
+            summary = write(store, tables, delete_missing=True, known=known)
             assert_holds(store, tables)
             assert store.counts().num_entities == tables.entities.height
             given_rows = tables.entities.height + tables.triples.height

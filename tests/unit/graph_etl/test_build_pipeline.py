@@ -213,7 +213,10 @@ def test_a_store_is_loaded_before_the_snapshot_is_published(shop, tmp_path):
     store = RecordingStore()
     result = build(shop_tables.config(), out=tmp_path / "out", data=shop, store=store)
     assert result.store == "summary"
-    assert store.written == [(10, 2, 8, {"delete_missing": True})]
+    options = {"delete_missing": True, "known": None, "compare": False}
+    assert store.written == [(10, 2, 8, options)]
+    build(shop_tables.config(), out=tmp_path / "out", data=shop, store=store)
+    assert store.written[1][3]["known"].entities.equals(result.snapshot.entities)
     with pytest.raises(StoreError, match="no"):
         build(shop_tables.config(), out=tmp_path / "other", data=shop,
               store=RecordingStore(StoreError("no")))  # fmt: skip

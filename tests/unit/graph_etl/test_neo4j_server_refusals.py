@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from graph_etl.cli import app
 from graph_etl.errors import ConfigError, MissingDependencyError, StoreError
 from graph_etl.neo4j_server import docker, down, running_servers, status, up
-from graph_etl.neo4j_server.java import jars_of, java_range, jdk_for
+from graph_etl.neo4j_server.java import apoc_jars_of, jars_of, java_range, jdk_for
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,11 @@ def test_failing_maven_is_told_in_its_own_words(monkeypatch, tmp_path):
     assert list((tmp_path / "cache" / "neo4j").iterdir()) == []
 
 
+def test_apoc_for_a_version_without_one_is_an_error():
+    with pytest.raises(StoreError, match=r"Expected a Neo4j of 5\.26 for APOC, got 2026\.09\.0"):
+        apoc_jars_of("2026.09.0")
+
+
 def test_taken_port_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -186,11 +191,12 @@ def test_docker_is_given_the_password_in_a_file(monkeypatch, tmp_path):
     command(tmp_path / "bin", "docker", DOCKER.format(log=log))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     port = free_port()
-    server = up(tmp_path / "home", port=port)
+    server = up(tmp_path / "home", port=port, apoc=True)
     assert (server.way, server.running, server.pid) == ("docker", True, None)
     assert server.uri == f"bolt://127.0.0.1:{port}"
     assert server.password() not in log.read_text()
     assert f"NEO4J_AUTH=neo4j/{server.password()}" in Path(f"{log}.env").read_text()
+    assert 'NEO4J_PLUGINS=["apoc"]' in Path(f"{log}.env").read_text()
     assert f"--publish 127.0.0.1:{port}:7687" in log.read_text()
     assert up(tmp_path / "home", port=port) == server
     assert log.read_text().count("run ") == 1

@@ -1,8 +1,6 @@
-"""Parts of the Neo4j store that need no server: rounds, digest, connection, names in Cypher."""
+"""Parts of the Neo4j store that need no server: digest, connection, names in Cypher."""
 
 from __future__ import annotations
-
-from itertools import combinations_with_replacement
 
 import polars as pl
 import pytest
@@ -12,7 +10,6 @@ from graph_etl.snapshot import TABLES
 from graph_etl.store import GraphTables, neo4j_queries
 from graph_etl.store.digest import digest_of
 from graph_etl.store.neo4j_connection import connection_from_environment
-from graph_etl.store.neo4j_staged import disjoint_rounds
 
 
 def tables(names=("Emma", "Persuasion"), confidence=1.0) -> GraphTables:
@@ -27,15 +24,6 @@ def tables(names=("Emma", "Persuasion"), confidence=1.0) -> GraphTables:
         ),
         pl.DataFrame(triples, schema=dict(TABLES["triples"]), orient="row"),
     )
-
-
-@pytest.mark.parametrize("buckets", [2, 4, 6, 8, 16])
-def test_rounds_pair_every_two_buckets_once_and_share_none(buckets):
-    rounds = list(disjoint_rounds(buckets))
-    pairs = [pair for one in rounds for pair in one]
-    assert sorted(pairs) == list(combinations_with_replacement(range(buckets), 2))
-    for one in rounds[1:]:
-        assert len({bucket for pair in one for bucket in pair}) == 2 * len(one)
 
 
 def test_digest_is_that_of_equal_frames():
@@ -89,17 +77,17 @@ def test_connection_without_any_server_says_how_to_start_one(monkeypatch, tmp_pa
 @pytest.mark.parametrize("name", ["a`b", "x) DETACH DELETE (n", "", "__Entity__", "n\n"])
 def test_names_that_no_schema_declares_do_not_reach_cypher(name):
     with pytest.raises(SchemaViolationError):
-        neo4j_queries.merge_entities(name, [])
+        neo4j_queries.merge_entities(name, {})
     for make in (neo4j_queries.create_relationships, neo4j_queries.merge_relationships):
         with pytest.raises(SchemaViolationError):
-            make(("book", name, "book"), [])
+            make(name, {})
 
 
 def test_values_stand_in_parameters_only():
     text = "'}) DETACH DELETE n //"
     made = (
-        neo4j_queries.merge_entities("book", [(text, text)]),
-        neo4j_queries.create_relationships(("a", "b", "c"), [(1, 2, text)]),
+        neo4j_queries.create_entities("book", {"entity_id": [text], "name": [text]}),
+        neo4j_queries.create_relationships("b", {"doc_id": [text]}),
         neo4j_queries.entities_page(text),
         neo4j_queries.finish_write(text, 0),
     )
