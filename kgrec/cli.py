@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graph_etl.errors import GraphEtlError
-from kgrec.errors import ConfigError, KgrecError, NightRunningError
+from kgrec.cli_errors import user_errors as _user_errors
+from kgrec.cli_serve import keys_app, serve
+from kgrec.errors import ConfigError, KgrecError
 
 app = typer.Typer(
     help="Knowledge-graph recommendations: train, measure, serve, explain.",
@@ -28,6 +30,8 @@ app = typer.Typer(
 )
 index_app = typer.Typer(help="The vector index of an artifact.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
+app.command()(serve)
+app.add_typer(keys_app, name="keys")
 
 _err = Console(stderr=True)
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)?\.\.(-?\d+(?:\.\d+)?)?")
@@ -364,16 +368,6 @@ def _items(given: str | None) -> list[str] | None:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turn an error that the caller can mend into one line and exit code 2."""
-    try:
-        yield
-    except (KgrecError, GraphEtlError) as error:
-        _err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(3 if isinstance(error, NightRunningError) else 2) from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
+from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import FloatArray
 from kgrec.errors import ArtifactError
 from kgrec.models.scorer import TrainingData
@@ -235,28 +236,53 @@ def _predict_popularity(
     arrays["content"] = ridge_prediction(content, target - mean, weight, 20.0)
 
 
-def _index_slots(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> tuple[str, ...]:
-    """List the (relation, entity) slots of each item; relations of one name are one."""
-    graph = train.graph
-    names = sorted(set(graph.relations))
-    per_name = []
-    for name in names:
-        total = sparse.csr_matrix((train.num_items, graph.num_entities), dtype=np.float32)
+@dataclass(frozen=True)
+class RelationSlots:
+    """The slots of the relations of one name, one for each entity that several items touch so.
+
+    Attributes:
+        relation: The name.
+        entity_idx: Shape (s,), int64.
+        touched: Shape (num_items, s), float32.
+        idf: Shape (s,), float32.
+    """
+
+    relation: str
+    entity_idx: npt.NDArray[np.int64]
+    touched: sparse.csr_matrix
+    idf: FloatArray
+
+
+def slots_of(graph: KnowledgeGraph) -> list[RelationSlots]:
+    """Return the slots of a graph in the order of their numbers: frequent relations first."""
+    found = []
+    num_items = len(graph.item_entity)
+    for name in sorted(set(graph.relations)):
+        total = sparse.csr_matrix((num_items, graph.num_entities), dtype=np.float32)
         for relation in np.flatnonzero(np.array(graph.relations) == name):
             total = total + graph.item_entity_matrix(int(relation))
-        per_name.append(total.tocsr())
-    order = sorted(range(len(names)), key=lambda index: (-per_name[index].nnz, names[index]))
-    order = [index for index in order if per_name[index].nnz]
-    groups = [names[index] for index in order[: config.max_relations]]
-    if len(order) > config.max_relations:
+        if total.nnz:
+            found.append((name, total.tocsr()))
+    found.sort(key=lambda named: (-named[1].nnz, named[0]))
+    slots = []
+    for name, total in found:
+        idf = idf_of(total)
+        shared = np.flatnonzero(idf > 0)
+        slots.append(RelationSlots(name, shared, total[:, shared], idf[shared]))
+    return slots
+
+
+def _index_slots(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> tuple[str, ...]:
+    """List the (relation, entity) slots of each item; relations of one name are one."""
+    slots = slots_of(train.graph)
+    groups = [part.relation for part in slots[: config.max_relations]]
+    if len(slots) > config.max_relations:
         groups.append("other")
-    blocks, idf, group_of = [], [], []
-    for place, index in enumerate(order):
-        block_idf = idf_of(per_name[index])
-        shared = np.flatnonzero(block_idf > 0)
-        blocks.append(per_name[index][:, shared])
-        idf.append(block_idf[shared])
-        group_of.append(np.full(len(shared), min(place, config.max_relations)))
+    blocks = [part.touched for part in slots]
+    idf = [part.idf for part in slots]
+    group_of = [
+        np.full(len(part.idf), min(place, config.max_relations)) for place, part in enumerate(slots)
+    ]
     stacked = sparse.hstack(blocks).tocsr() if blocks else sparse.csr_matrix((train.num_items, 0))
     arrays["slot_indptr"] = stacked.indptr.astype(np.int64)
     arrays["slots"] = stacked.indices.astype(np.int64)

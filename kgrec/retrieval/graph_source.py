@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 
+from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.errors import NotFittedError
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.retrieval.content_vectors import idf_of
@@ -19,6 +21,24 @@ from kgrec.retrieval.vector_source import (
     read_source,
     write_source,
 )
+
+
+def weighted_entities(graph: KnowledgeGraph) -> tuple[sparse.csr_matrix, IntArray, FloatArray]:
+    """Return each item's shared entities as a unit row of idf weights.
+
+    Returns:
+        The rows, shape (num_items, num_shared_entities), float32; the entity_idx of each column,
+        ascending; and its idf.
+    """
+    touched = graph.item_entity_matrix()
+    touched.data[:] = 1.0
+    idf = idf_of(touched)
+    shared = np.flatnonzero(idf > 0)
+    weighted = (touched @ sparse.diags(idf)).tocsr()[:, shared]
+    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    scale = 1.0 / np.where(length > 0, length, 1.0)
+    rows = sparse.csr_matrix(sparse.diags(scale) @ weighted, dtype=np.float32)
+    return rows, shared, idf[shared]
 
 
 class KgNeighbours(Scorer):
@@ -35,14 +55,7 @@ class KgNeighbours(Scorer):
 
     def fit(self, train: TrainingData) -> Self:
         """Weight the item-entity matrix and return self."""
-        touched = train.graph.item_entity_matrix()
-        touched.data[:] = 1.0
-        idf = idf_of(touched)
-        shared = np.flatnonzero(idf > 0)
-        weighted = (touched @ sparse.diags(idf)).tocsr()[:, shared]
-        length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-        scale = 1.0 / np.where(length > 0, length, 1.0)
-        self._touched = sparse.csr_matrix(sparse.diags(scale) @ weighted, dtype=np.float32)
+        self._touched = weighted_entities(train.graph)[0]
         return self
 
     @property
@@ -54,6 +67,12 @@ class KgNeighbours(Scorer):
                 "call fit() or load() first"
             )
         return self._touched
+
+    def with_rows(self, rows: sparse.csr_matrix) -> Self:
+        """Return the source with further items at the end, shape (n, num_shared_entities)."""
+        wider = copy.copy(self)
+        wider._touched = sparse.vstack([self.touched, rows]).tocsr()
+        return wider
 
     def scores(self, histories: HistoryBatch) -> FloatArray:
         """Return the score of every item, shape (B, num_items), float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import abstractmethod
 from pathlib import Path
@@ -77,6 +78,12 @@ class VectorSource(Scorer):
         """Compute the item vectors and return self."""
         self._vectors = np.ascontiguousarray(self.item_vectors_of(train), dtype=np.float32)
         return self
+
+    def with_rows(self, vectors: FloatArray) -> Self:
+        """Return the source with further items at the end, shape (n, dim)."""
+        wider = copy.copy(self)
+        wider._vectors = np.concatenate([self.item_vectors(), vectors.astype(np.float32)])
+        return wider
 
     def user_vectors(self, histories: HistoryBatch) -> FloatArray:
         """Return one vector for each history, shape (B, dim), float32; zeros for an empty one."""

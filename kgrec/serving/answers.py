@@ -114,12 +114,14 @@ class Recommendations:
         personalised: False where the user's own history had no say.
         artifact_id: The artifact that answered.
         reason: Why it is not personalised, or what was left out of the request; "" otherwise.
+        debug: What each rule did, where it was asked for; None otherwise.
     """
 
     items: tuple[Recommendation, ...]
     personalised: bool
     artifact_id: str
     reason: str = ""
+    debug: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Recommendation]:
         return iter(self.items)
@@ -137,5 +139,8 @@ class Recommendations:
         return "\n".join([*lines, *map(str, self.items)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {**self.__dict__, "items": [item.to_dict() for item in self.items]}
+        """Return plain values, ready for JSON; ``debug`` only where there is one."""
+        values = {**self.__dict__, "items": [item.to_dict() for item in self.items]}
+        if self.debug is None:
+            del values["debug"]
+        return values

@@ -75,7 +75,7 @@ class Explainer:
         self._scorer = scorer
         self._catalogue = catalogue
         self._narrator = Narrator(graph, self.config.max_names, self.config.max_groups)
-        self._paths = GraphPaths(graph, self.config.generic_factor, self.config.generic_floor)
+        self.paths = GraphPaths(graph, self.config.generic_factor, self.config.generic_floor)
 
     def explain(
         self,
@@ -98,7 +98,7 @@ class Explainer:
         for n, item in enumerate(items):
             # "you liked X" is no reason for X: catalogues hold things under two ids
             other = ~self._catalogue.have_title_of(liked, int(item))
-            specific.append(self._paths.facts(liked[other], int(item), generic=False))
+            specific.append(self.paths.facts(liked[other], int(item), generic=False))
             tried.append(self._shortlist(liked[other], similarity[n][other], specific[n]))
         falls = drops(self._scorer, history, items, tried)
         reasons = []
@@ -164,7 +164,7 @@ class Explainer:
         both = int(self.co_likes.counts(rows, named)[0, 0])
         if both >= self.config.min_co_likes or specific:
             return self._follows(best, both)
-        generic = self._paths.facts(named, item, generic=True)
+        generic = self.paths.facts(named, item, generic=True)
         return (
             self._with_path(best, generic, "generic path")
             if generic

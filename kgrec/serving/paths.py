@@ -103,6 +103,12 @@ class GraphPaths:
         # equal ways stand in the order of the file, so that two runs give the same reason
         return sorted(facts, key=lambda fact: (-fact.weight, fact.liked, fact.triples))
 
+    def touched(self, item: int, relation: str) -> IntArray:
+        """Return the entities that an item touches by the relations of one name, each once."""
+        near, triples = self._neighbours(int(self.graph.item_entity[item]))
+        names = np.array(self.graph.relations, dtype=object)[self.graph.relation[triples]]
+        return np.unique(near[names == relation])
+
     def _neighbours(self, node: int) -> tuple[IntArray, IntArray]:
         rows = slice(self._indptr[node], self._indptr[node + 1])
         return self._neighbour[rows], self._triple[rows]

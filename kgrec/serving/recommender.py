@@ -1,290 +1,283 @@
-"""The Recommender: loads one artifact and answers from it; no training code, no database.
+"""The Recommender: answers from one published artifact at a time, takes in events and new items,
+and changes to the next artifact while it answers; no training code, no database.
 
-Everything it holds is read-only after loading, so that any number of threads may ask at once.
+Any number of threads may use one. Shared between them: the model in use (replaced in one
+assignment, never changed), the live events, the ledger of the forgotten and the meter (each with
+a lock of its own). A call reads the model in use once, so that it answers out of one artifact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, Unpack
 
-import numpy as np
-
-from kgrec.artifact import Artifact, load_artifact
-from kgrec.artifact.probes import difference
+from kgrec.artifact import Artifact, artifact_id_of, load_artifact
 from kgrec.artifact.scorers import ScorerTypes
-from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray
-from kgrec.errors import ArtifactError, RequestError
-from kgrec.serving import capabilities
-from kgrec.serving.answering import Answerer, by_score
-from kgrec.serving.answers import Explanation, Recommendations
-from kgrec.serving.capabilities import Ranked
-from kgrec.serving.catalogue import Catalogue
-from kgrec.serving.explanations import Explainer, ExplanationConfig
-from kgrec.serving.filters import Filters, ItemFilter
-from kgrec.serving.request_histories import (
-    HistoryInput,
-    RequestHistories,
-    liked_items,
-    without_item,
-)
-
-UserId = str | int
+from kgrec.errors import RequestError
+from kgrec.events import Event
+from kgrec.serving.asking import Asking
+from kgrec.serving.explanations import ExplanationConfig
+from kgrec.serving.feedback import Feedback
+from kgrec.serving.live_users import LiveConfig
+from kgrec.serving.metrics import Meter, Metrics
+from kgrec.serving.new_items import AddedItem, make_item
+from kgrec.serving.observing import EventDetails, Observed, make_event
+from kgrec.serving.probe_check import check_probes
+from kgrec.serving.served_model import UserId
+from kgrec.serving.shelf import Shelf
 
 
-class Recommender:
-    """Answers out of one artifact.
+class Recommender(Asking):
+    """Answers out of the published artifact and what happened since.
 
     Ids may be given as strings or ints; answers carry strings, as in the source.
 
-    Attributes:
+    Args:
         artifact: What answers.
+        explanations: How reasons are chosen.
+        state: Folder of the ledger of forgotten users and the journal of items.
+        encoder: Folder or name of the encoder of the items' texts, for items that are added; None
+            for the one that the artifact's towers name.
+        live: How much is kept of what users did since the artifact was made.
     """
 
-    def __init__(self, artifact: Artifact, explanations: ExplanationConfig | None = None) -> None:
-        self.artifact = artifact
-        self._scorer = artifact.scorer
-        self._catalogue = Catalogue(artifact.items)
-        self._filter = ItemFilter(self._catalogue, artifact.graph)
-        self._histories = RequestHistories(self._catalogue, artifact.users, artifact.interactions)
-        self._explainer = Explainer(
-            artifact.scorer,
-            self._catalogue,
-            artifact.graph,
-            artifact.interactions,
-            len(artifact.users.ids),
-            explanations,
-        )
-        self._unit_vectors = capabilities.similarity_vectors(self._scorer)
-        self._answerer = Answerer(artifact, self._catalogue, self._explainer)
+    def __init__(
+        self,
+        artifact: Artifact,
+        explanations: ExplanationConfig | None = None,
+        *,
+        state: Path | None = None,
+        encoder: str | Path | None = None,
+        live: LiveConfig | None = None,
+    ) -> None:
+        self._path: Path = artifact.path
+        self._scorers: ScorerTypes | None = None
+        self._feedback = Feedback(state, live)
+        self._meter = Meter()
+        self._changing = threading.Lock()
+        self._shelf = Shelf(artifact, self._feedback.users, explanations, state, encoder)
+        self._served = self._shelf.served
 
     @classmethod
     def load(
         cls,
         path: str | Path,
         *,
+        event_log: str | Path | None = None,
+        state: str | Path | None = None,
         check_probes: bool = False,
         scorers: ScorerTypes | None = None,
         explanations: ExplanationConfig | None = None,
+        encoder: str | Path | None = None,
+        live: LiveConfig | None = None,
     ) -> Self:
         """Return a recommender for an artifact folder or the pointer file that names one.
 
         Args:
             path: "runs/demo/current", or an artifact folder.
+            event_log: Folder of the log that ``observe`` appends to; made where it is not there.
+                Its events that the artifact does not know are taken into account.
+            state: Folder that keeps who is forgotten, and items added and removed; made by the
+                first of them. The nightly job is given the same one.
             check_probes: Ask the artifact's probe queries and compare the answers.
             scorers: Further scorer classes by name, where the artifact holds none of kgrec's own.
             explanations: How reasons are chosen.
+            encoder: Folder or name of the encoder of the items' texts, for items that are added;
+                None for the one that the artifact's towers name.
+            live: How much is kept in memory of what users did since the artifact was made.
 
         Raises:
             ArtifactError: A file is absent, altered or not listed, the schema version is another,
                 or a probe is answered differently.
+            EventLogError: Another process writes to the log, or it is damaged.
+            ServingStateError: A file of ``state`` is damaged.
         """
-        recommender = cls(load_artifact(path, scorers=scorers), explanations)
+        artifact = load_artifact(path, scorers=scorers)
+        folder = None if state is None else Path(state)
+        recommender = cls(artifact, explanations, state=folder, encoder=encoder, live=live)
+        recommender._path, recommender._scorers = Path(path), scorers
         if check_probes:
             recommender.check_probes()
+        if event_log is not None:
+            recommender._feedback.open_log(Path(event_log), artifact)
         return recommender
 
     @property
+    def artifact(self) -> Artifact:
+        """The artifact that answers now."""
+        return self._served.artifact
+
+    @property
     def artifact_id(self) -> str:
-        """Id of the artifact that answers."""
-        return self.artifact.artifact_id
+        """Id of the artifact that answers now."""
+        return self._served.artifact_id
 
-    def recommend(
+    def observe(
         self,
-        user_id: UserId | None = None,
-        *,
-        history: HistoryInput | None = None,
-        k: int = 10,
-        explain: bool = False,
-        filters: Filters | None = None,
-        exclude: Iterable[UserId] = (),
-        now: int | None = None,
-        skip_unknown: bool = False,
-    ) -> Recommendations:
-        """Return the k best items for a user that the history does not hold.
+        user_id: UserId | Event,
+        item_id: UserId | None = None,
+        **details: Unpack[EventDetails],
+    ) -> Observed:
+        """Append what a user did to the event log; return when it is on disk.
 
-        Where nothing the user liked is known (unknown user, empty history), the most popular of
-        the allowed items come, with ``personalised=False`` and the reason.
+        The user's next answer takes it into account, an unknown user's too: what is a like is
+        decided by the data set's rule. An event of an item that nobody knows yet is kept for the
+        artifact that will know it, and told; refusing it would lose what the next night may use.
 
         Args:
-            user_id: A user of the artifact; their train events are the history, their profile is
-                used. An unknown id is answered too.
-            history: Item ids (each a like) or events, oldest first; in place of the stored ones.
-            k: Items wanted; fewer come where fewer are allowed.
-            explain: Give the reason for each item.
-            filters: What items must be: {"has_genre": "Comedy"}, {"year": (1990, 1999)},
-                {"stars": ["Al Pacino", "Robert De Niro"]} (any of these); all keys must hold.
-            exclude: Item ids to leave out.
-            now: Unix seconds of the request; None for just after the last event.
-            skip_unknown: Pass over items of ``history`` that the artifact does not know.
+            user_id: The user, or the whole event.
+            item_id: The item; None with a whole event.
+            details: event, value, time, event_id, context, shown, position, source, propensity,
+                artifact_version, as ``make_event`` takes them.
 
         Raises:
-            UnknownItemError: ``history`` names an item that the artifact does not know.
-            RequestError: k is below 1, or a filter names nothing that exists.
+            RequestError: No event log was given to ``load``, or a field is out of its range.
+            EventLogError: It could not be written; it was not taken, and may be sent again.
         """
-        histories = None if history is None else [history]
-        return self.recommend_many(
-            [user_id],
-            histories=histories,
-            k=k,
-            explain=explain,
-            filters=filters,
-            exclude=exclude,
-            now=now,
-            skip_unknown=skip_unknown,
-        )[0]
+        if isinstance(user_id, Event):
+            return self.observe_many([user_id])[0]
+        if item_id is None:
+            raise RequestError("Expected an item_id or a whole Event, got None")
+        details.setdefault("artifact_version", self.artifact_id)
+        return self.observe_many([make_event(user_id, item_id, **details)])[0]
 
-    def recommend_many(
+    def observe_many(self, events: Sequence[Event]) -> list[Observed]:
+        """Do what ``observe`` does for several events, with one write to the disk.
+
+        Raises:
+            RequestError: No event log was given to ``load``.
+            EventLogError: Some could not be written; sending all again is safe.
+        """
+        catalogue = self._served.catalogue
+        with self._meter.timed("observe"):
+            observed = [
+                replace(one, item_known=catalogue.row(event.item_id) is not None)
+                for event, one in zip(events, self._feedback.observe(events), strict=True)
+            ]
+        self._meter.count("events", len(observed))
+        self._meter.count("events_repeated", sum(one.repeated for one in observed))
+        self._meter.count("events_refused", sum(one.offset is None for one in observed))
+        self._meter.count("events_of_unknown_items", sum(not one.item_known for one in observed))
+        return observed
+
+    def forget(self, user_id: UserId) -> bool:
+        """Forget a user: gone from every answer that begins after this returns.
+
+        The user is entered, as a keyed hash, into the ledger of ``state``; loads and nightly
+        builds that are given that folder leave the user out, and events that still come in under
+        this id are not written. What is already stored (event log, snapshots, older artifacts)
+        stays there until it is purged, and is read without the user.
+
+        Returns:
+            False where the user was forgotten before.
+
+        Raises:
+            RequestError: No ``state`` was given to ``load``.
+            ServingStateError: The ledger cannot be written; nothing was forgotten.
+        """
+        with self._meter.timed("forget"):
+            return self._feedback.forget(user_id)
+
+    def is_forgotten(self, user_id: UserId) -> bool:
+        """Return whether the user asked to be forgotten."""
+        return self._feedback.is_forgotten(user_id)
+
+    def add_item(
         self,
-        user_ids: Sequence[UserId | None] | None = None,
+        item_id: UserId,
+        title: str,
+        text: str = "",
         *,
-        histories: Sequence[HistoryInput] | None = None,
-        k: int = 10,
-        explain: bool = False,
-        filters: Filters | None = None,
-        exclude: Iterable[UserId] = (),
-        now: int | None = None,
-        skip_unknown: bool = False,
-    ) -> list[Recommendations]:
-        """Return what ``recommend`` returns for each user, asked in one batch.
+        triples: Sequence[tuple[str, str]] = (),
+        numeric: Mapping[str, float] | None = None,
+    ) -> AddedItem:
+        """Add an item that the artifact does not hold; the next answer may recommend it.
+
+        Nothing is trained: candidate sources get its vectors from text and triples alone, and the
+        ranker sees a cold item. Filters and reasons know it. It is kept in the journal of
+        ``state`` until an artifact holds it. The first call takes longer: it reads the encoder.
 
         Args:
-            user_ids: Users; None where ``histories`` alone say who asks.
-            histories: One history for each user, in place of the stored ones.
-            k: As in ``recommend``; so are the others, the same for all users.
-            explain: Give the reason for each item.
-            filters: What items must be.
-            exclude: Item ids to leave out.
-            now: Unix seconds of the request.
-            skip_unknown: Pass over unknown items of histories.
+            item_id: External id; an item that was added before is replaced, one that was removed
+                comes back.
+            title: Shown in answers.
+            text: As the data set's text fields make it; "" for the title alone.
+            triples: (relation, entity), the entity by its name or id; unknown ones are made.
+            numeric: Numeric column -> number.
 
         Raises:
-            UnknownItemError: As in ``recommend``.
-            RequestError: As in ``recommend``, or there are not as many histories as users.
+            RequestError: No ``state`` was given to ``load``, the artifact holds the item, or it
+                names a relation or a column that does not exist.
+            ServingStateError: It cannot be written; nothing was changed.
         """
-        _check_k(k)
-        if user_ids is None:
-            user_ids = [None] * len(histories or ())
-        if histories is not None and len(histories) != len(user_ids):
-            raise RequestError(
-                f"Expected one history for each of {len(user_ids)} users, got {len(histories)}"
-            )
-        allowed = self._filter.allowed(filters, exclude)
-        asked = [
-            self._history(user, None if histories is None else histories[n], now, skip_unknown)
-            for n, user in enumerate(user_ids)
-        ]
-        ranked = self._answerer.rank([history for history, _ in asked], k, allowed)
-        answers = []
-        for user, (history, note), best in zip(user_ids, asked, ranked, strict=True):
-            known = len(liked_items(history)) > 0
-            why = "" if known else self._why_popular(user, history, brought=histories is not None)
-            items = (
-                self._answerer.explained_items(history, best)
-                if explain
-                else (self._answerer.items(best))
-            )
-            reason = "; ".join(filter(None, [why, note]))
-            answers.append(Recommendations(items, known, self.artifact_id, reason))
-        return answers
+        item = make_item(
+            item_id=str(item_id),
+            title=title,
+            text=text,
+            triples=tuple(triples),
+            numeric=dict(numeric or {}),
+        )
+        with self._changing, self._meter.timed("add_item"):
+            told = self._shelf.add(item)
+            self._served = self._shelf.served
+            return told
 
-    def similar(
-        self,
-        item_id: UserId,
-        *,
-        k: int = 10,
-        filters: Filters | None = None,
-        exclude: Iterable[UserId] = (),
-    ) -> Recommendations:
-        """Return the k items most like one item, itself left out.
+    def remove_item(self, item_id: UserId) -> bool:
+        """Take an item out of every answer that begins after this returns, and out of later ones.
 
-        By the cosine of item vectors where the scorer has them; else the best items for somebody
-        whose whole history is a like of this item.
+        Histories still hold it: that somebody liked it stays true. It stays out until it is added
+        again, also where a later artifact holds it.
+
+        Returns:
+            False where it was out before.
 
         Raises:
-            UnknownItemError: The artifact does not know the item.
-            RequestError: k is below 1, or a filter names nothing that exists.
+            UnknownItemError: No such item is known.
+            RequestError: No ``state`` was given to ``load``.
+            ServingStateError: It cannot be written; nothing was changed.
         """
-        _check_k(k)
-        row = self._catalogue.require(item_id)
-        allowed = self._filter.allowed(filters, exclude)
-        allowed[row] = False
-        vectors = self._unit_vectors
-        if vectors is None:
-            history, _ = self._histories.brought([item_id], -1, None, False)
-            ranked = self._answerer.rank([history], k, allowed)[0]
-        else:
-            ranked = by_score(np.where(allowed, vectors @ vectors[row], -np.inf), k)
-        items = self._answerer.items(ranked)
-        return Recommendations(items, False, self.artifact_id, f"like {self._catalogue.title(row)}")
+        with self._changing, self._meter.timed("remove_item"):
+            gone = self._shelf.remove(str(item_id))
+            self._served = self._shelf.served
+            return gone
 
-    def search(self, text: str, *, k: int = 10) -> Recommendations:
-        """Return the k items whose titles are nearest to ``text``; the score lies in 0..1."""
-        _check_k(k)
-        found = self._catalogue.search(text, k)
-        ranked = [Ranked(row, score, None, ("title",), {}) for row, score in found]
-        return Recommendations(self._answerer.items(ranked), False, self.artifact_id, "by title")
+    def reload(self) -> bool:
+        """Change to the artifact that the path given to ``load`` names now; return whether it is
+        another than before.
 
-    def explain(
-        self,
-        user_id: UserId | None,
-        item_id: UserId,
-        *,
-        history: HistoryInput | None = None,
-    ) -> Explanation:
-        """Return why an item would be recommended to a user.
-
-        An item that the user already has is explained as if it were new to them.
+        Calls under way end on the artifact that they began with; none waits. What cannot be
+        loaded changes nothing: the present artifact goes on answering.
 
         Raises:
-            UnknownItemError: The artifact does not know the item, or one of ``history``.
+            ArtifactError: The artifact is absent or damaged.
+            ServingStateError: A file of ``state`` is damaged.
         """
-        row = self._catalogue.require(item_id)
-        asked, _ = self._history(user_id, history, None, False)
-        items = np.array([row], dtype=np.int64)
-        return self._explainer.explain(without_item(asked, row), items)[0]
+        with self._changing, self._meter.timed("reload"):
+            if artifact_id_of(self._path) == self.artifact_id:
+                return False
+            artifact = load_artifact(self._path, scorers=self._scorers)
+            self._shelf.change_to(artifact)
+            self._feedback.follow(artifact)  # before the swap: the new one may know less
+            self._served = self._shelf.served
+        self._meter.count("swaps")
+        return True
 
-    def row_of(self, item_id: UserId) -> int:
-        """Return the item's row in the arrays of the artifact.
-
-        Raises:
-            UnknownItemError: The artifact does not know the item.
-        """
-        return self._catalogue.require(item_id)
-
-    def history_of(self, user_id: UserId) -> HistoryBatch:
-        """Return the train events of a user as a batch of one; empty for an unknown user."""
-        return self._histories.stored(self._histories.user_row(user_id))
-
-    def item_vector(self, item_id: UserId) -> FloatArray:
-        """Return the item's vector in the space that retrieval searches, shape (dim,), float32.
-
-        Raises:
-            UnknownItemError: The artifact does not know the item.
-            RequestError: The artifact's scorer has no vectors.
-        """
-        row = self._catalogue.require(item_id)
-        vectors = capabilities.item_vectors(self._scorer)
-        if vectors is None:
-            raise RequestError(_no_vectors(self._scorer.name))
-        return np.array(vectors[row], dtype=np.float32)
-
-    def user_vector(
-        self, user_id: UserId | None = None, *, history: HistoryInput | None = None
-    ) -> FloatArray:
-        """Return the user's vector in the item vectors' space, shape (dim,), float32.
-
-        Raises:
-            UnknownItemError: ``history`` names an item that the artifact does not know.
-            RequestError: The artifact's scorer has no vectors.
-        """
-        asked, _ = self._history(user_id, history, None, False)
-        vectors = capabilities.user_vectors(self._scorer, asked)
-        if vectors is None:
-            raise RequestError(_no_vectors(self._scorer.name))
-        return np.array(vectors[0], dtype=np.float32)
+    def metrics(self) -> Metrics:
+        """Return counts and latencies since the recommender was loaded."""
+        users = self._feedback.users
+        return self._meter.metrics(
+            {
+                "items": len(self._served.catalogue),
+                "items_added": len(self._shelf.changes.added),
+                "items_removed": len(self._shelf.changes.removed),
+                "live_users": len(users),
+                "live_users_evicted": users.evicted_users,
+                "forgotten_users": self._feedback.num_forgotten,
+            }
+        )
 
     def check_probes(self) -> int:
         """Ask the artifact's probe queries again and return how many there are.
@@ -292,47 +285,14 @@ class Recommender:
         Raises:
             ArtifactError: One is answered differently than when the artifact was made.
         """
-        probes: list[dict[str, Any]] = self.artifact.manifest["probes"]
-        for number, probe in enumerate(probes, start=1):
-            history = self._histories.stored(int(probe["user_idx"]))
-            fault = difference(probe, self._scorer.top(history, int(probe["k"])), 0)
-            if fault:
-                raise ArtifactError(
-                    f"Expected probe {number} of {len(probes)} in {self.artifact.path} to be "
-                    f"answered as when it was made, got {fault}; compare the versions in its "
-                    "manifest.json with those installed ('kgrec doctor')"
-                )
-        return len(probes)
+        return check_probes(self._shelf.base)
 
-    def _history(
-        self, user_id: UserId | None, history: HistoryInput | None, now: int | None, skip: bool
-    ) -> tuple[HistoryBatch, str]:
-        """Return the history to ask with and what was left out of the request, in words."""
-        row = self._histories.user_row(user_id)
-        if history is None:
-            return self._histories.stored(row, now), ""
-        batch, skipped = self._histories.brought(history, row, now, skip)
-        return batch, f"left out unknown items {', '.join(skipped)}" if skipped else ""
+    def close(self) -> None:
+        """Close the event log, so that another process may write to it."""
+        self._feedback.close()
 
-    def _why_popular(self, user_id: UserId | None, history: HistoryBatch, *, brought: bool) -> str:
-        if len(history.item_idx):
-            return "popular items: the history holds nothing that was liked"
-        if brought:
-            return "popular items: the history is empty"
-        if user_id is None:
-            return "popular items: neither a user nor a history was given"
-        if self._histories.user_row(user_id) < 0:
-            return f"popular items: the user {str(user_id)!r} is not known to this artifact"
-        return f"popular items: the user {str(user_id)!r} has no train events"
+    def __enter__(self) -> Self:
+        return self
 
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise RequestError(f"Expected k of at least 1, got {k}")
-
-
-def _no_vectors(scorer: str) -> str:
-    return (
-        f"Expected a scorer with item and user vectors, got {scorer!r}, which has none; "
-        "publish an artifact whose pipeline holds the towers"
-    )
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -28,6 +28,7 @@ class RequestHistories:
         self._interactions = interactions
         self._row_of = {user_id: row for row, user_id in enumerate(users.ids)}
         times = interactions.timestamp
+        self.has_time = bool(times.any()) or len(times) == 0
         self._last_time = int(times.max()) if len(times) else 0
         self.like_threshold = _like_threshold(interactions)
 
@@ -100,7 +101,7 @@ class RequestHistories:
     def _is_like(self, event: Event) -> bool:
         if event.positive is not None:
             return event.positive
-        if event.value is None or self.like_threshold is None:
+        if event.value is None or np.isnan(event.value) or self.like_threshold is None:
             return True
         return event.value >= self.like_threshold
 
@@ -139,7 +140,14 @@ def liked_items(history: HistoryBatch) -> IntArray:
 
 
 def _value(event: Event) -> float:
-    return float("nan") if event.value is None else event.value
+    if event.value is None:
+        return float("nan")
+    if np.isinf(event.value):
+        raise RequestError(
+            f"Expected a finite value or none for item {event.item_id!r} of the history, got "
+            f"{event.value}"
+        )
+    return event.value
 
 
 def _like_threshold(interactions: Interactions) -> float | None:

@@ -227,7 +227,7 @@ def test_deletion_test_notices_random_reasons(
         ]
 
     fake = Recommender(rec.artifact)
-    monkeypatch.setattr(fake._explainer, "explain", at_random)
+    monkeypatch.setattr(fake._served._explainer, "explain", at_random)
     assert 0.3 < deletion_test(fake, num_explanations=300, k=5).share < 0.6
 
 
