@@ -41,8 +41,8 @@ class AblationConfig(_Settings):
     """Rows beside the full pipeline; each costs another training of what it changes."""
 
     graph: tuple[GraphMode, ...] = ()
-    """Pipelines on another graph: "off", "shuffled", "random", or "tables" (without the triples that
-    were extracted from text)."""
+    """Pipelines on another graph: "off", "shuffled", "random", or "tables" (without the triples
+    that were extracted from text)."""
     without_towers: bool = True
     """A pipeline without the towers' source and features."""
     splits: tuple[SplitName, ...] = ("per_user_time", "cold_items")

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from graph_etl.resolution import LinkConfig, link_items, load_verdicts
 from graph_etl.fetch import fetch, is_fetched
+from graph_etl.resolution import LinkConfig, link_items, load_verdicts
 
 VERDICTS = Path(__file__).parents[2] / "graph_etl" / "mappings" / "movielens-demo-links.csv"
 

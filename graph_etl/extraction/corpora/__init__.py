@@ -12,6 +12,8 @@ from graph_etl.errors import ConfigError
 from graph_etl.extraction.gold import GoldDocument, read_gold
 from graph_etl.graph_schema import GraphSchema, load_graph_schema
 
+__all__ = ["CORPORA", "PARTS", "corpus_path", "corpus_schema", "load_corpus"]
+
 _HERE = Path(__file__).parent
 CORPORA = tuple(sorted(path.parent.name for path in _HERE.glob("*/graph_schema.yaml")))
 PARTS = ("train", "gold", "gold-first", "gold-second")
