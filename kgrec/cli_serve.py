@@ -39,11 +39,9 @@ def serve(
         said["no_auth"] = True
     with user_errors():
         _check_installed()
-        from kgrec.http.request_log import log_to
         from kgrec.http.server import serve as serve_http
 
         loaded = ServeConfig() if config is None else load_serve_config(config)
-        log_to()
         serve_http(path, loaded.model_copy(update=said), host=host, port=port, workers=workers)
 
 

@@ -13,6 +13,7 @@ KgrecError
 ├── EventLogError           an event log cannot be written, or is damaged
 ├── ServingStateError       what serving keeps on disk cannot be written, or is damaged
 ├── ArtifactError           an artifact folder is absent, damaged or of another schema version
+├── ServiceError            the HTTP service does not answer, or refuses the key
 └── MissingDependencyError  an optional library is not installed
 """
 
@@ -69,6 +70,10 @@ class ServingStateError(KgrecError):
 
 class ArtifactError(KgrecError):
     """An artifact folder is absent, truncated, altered or of an unknown schema version."""
+
+
+class ServiceError(KgrecError):
+    """The HTTP service cannot be reached, is overloaded, or refuses the key; the client's error."""
 
 
 class MissingDependencyError(KgrecError):

@@ -1,8 +1,9 @@
-"""A service over the made-up artifact of serving_data, asked in process through its whole app."""
+"""Services over the made-up artifact of serving_data: in process, and on a port of this machine."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 
 from kgrec import Recommender
 from kgrec.http.app import build_app
+from kgrec.http.server import DrainingServer
 from kgrec.http.service import Service
 from kgrec.http.settings import ServeConfig
 
@@ -62,11 +64,35 @@ class Stalled(Recommender):
 def running(
     root: Path, *, kind: type[Recommender] = Recommender, **settings: Any
 ) -> Iterator[tuple[TestClient, Service]]:
-    """A client of a service at root / "current"; the service is closed in the end."""
+    """A client of a service at root / "current", in process; the service is closed in the end."""
+    service = make_service(root, kind, settings)
+    with TestClient(build_app(service), raise_server_exceptions=False) as client:
+        yield client, service
+
+
+@contextmanager
+def listening(
+    root: Path, *, kind: type[Recommender] = Recommender, **settings: Any
+) -> Iterator[tuple[str, DrainingServer]]:
+    """The address of the same service on a free port, and its server."""
+    service = make_service(root, kind, settings)
+    server = DrainingServer(service, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def make_service(root: Path, kind: type[Recommender], settings: dict[str, Any]) -> Service:
     config = ServeConfig(**{"rate_per_s": 1e6, "burst": 10**6, "poll_s": 0.02, **settings})
     recommender = kind.load(
         root / "current", event_log=config.event_log, state=config.state, scorers=SCORERS
     )
-    service = Service(recommender, config, root / "current")
-    with TestClient(build_app(service), raise_server_exceptions=False) as client:
-        yield client, service
+    return Service(recommender, config, root / "current")

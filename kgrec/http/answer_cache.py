@@ -26,20 +26,33 @@ class Kept:
 
 
 class AnswerCache:
-    """The newest answers by request; any number of threads may use it."""
+    """The newest answers by request; any number of threads may use it.
+
+    Attributes:
+        generation: How often everything was let go of.
+    """
 
     def __init__(self, max_answers: int) -> None:
         self._max = max_answers
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._of_user: dict[str, set[str]] = {}
+        self.generation = 0
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def put(self, key: str, kept: Kept) -> None:
-        """Keep an answer in place of the one before."""
+    def put(self, key: str, kept: Kept, generation: int) -> None:
+        """Keep an answer in place of the one before.
+
+        Args:
+            key: The request.
+            kept: The answer.
+            generation: When it was asked for; an answer of an earlier one is not kept.
+        """
         with self._lock:
+            if generation != self.generation:
+                return
             self._drop(key)
             self._kept[key] = kept
             if kept.user_id is not None:
@@ -60,8 +73,9 @@ class AnswerCache:
                 self._drop(key)
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Let go of everything: items have changed."""
         with self._lock:
+            self.generation += 1
             self._kept.clear()
             self._of_user.clear()
 

@@ -130,7 +130,8 @@ async def _http_fault(request: Request, error: Exception) -> JSONResponse:
     word = words.get(error.status_code, "refused")
     # a body that is no JSON at all is as little well-formed as one of another shape
     status = 422 if error.status_code == 400 else error.status_code
-    return _fault(request, status, word, str(error.detail))
+    message = f"Expected a request as /openapi.json describes, got: {error.detail}"
+    return _fault(request, status, word, message)
 
 
 async def _library_fault(request: Request, error: Exception) -> JSONResponse:

@@ -60,8 +60,13 @@ class Ladder:
         self._preparing = threading.Lock()
         self._popular = recommender.recommend(history=(), k=2 * config.max_k)
 
+    def items_changed(self) -> None:
+        """Let go of what was told of the items before, and look up anew what is popular."""
+        self.cache.clear()
+        self.prepare()
+
     def prepare(self) -> None:
-        """Look up anew what is popular: another artifact answers, or the items have changed."""
+        """Look up anew what is popular."""
         with self._preparing:
             self._popular = self._recommender.recommend(history=(), k=2 * self._config.max_k)
 
@@ -71,6 +76,7 @@ class Ladder:
         Raises:
             RequestError: The request is not well-formed: an unknown item, an impossible filter.
         """
+        asked_at = self.cache.generation
         try:
             answers = await self._model.call(
                 lambda: self._personal(people, wanted), self._config.timeout_s
@@ -79,7 +85,7 @@ class Ladder:
             return [await self._below(person, wanted, str(error)) for person in people]
         for person, answer in zip(people, answers, strict=True):
             if answer.personalised:
-                self._keep(_person_key(person, wanted), answer, person.user_id, wanted.k)
+                self._keep(_person_key(person, wanted), answer, person.user_id, wanted.k, asked_at)
         return [_served(answer) for answer in answers]
 
     async def about_item(
@@ -94,6 +100,7 @@ class Ladder:
         ask = getattr(self._recommender, question)
         key = request_key(question, [item_id, asked])
         given = {"k": wanted.k, "filters": wanted.filters, "exclude": wanted.exclude}
+        asked_at = self.cache.generation
         try:
             answer = await self._model.call(lambda: ask(item_id, **given), self._config.timeout_s)
         except NoAnswerError as error:
@@ -101,7 +108,7 @@ class Ladder:
             if kept is not None:
                 return Served(_cut(kept, wanted.k, f"last answer: {error}"), "cached")
             return await self._popular_for(Person(history=[item_id]), wanted, str(error))
-        self._keep(key, answer, None, wanted.k)
+        self._keep(key, answer, None, wanted.k, asked_at)
         return Served(answer, "catalogue")
 
     async def ask(
@@ -112,12 +119,13 @@ class Ladder:
         Raises:
             RequestError: The request is not well-formed.
         """
+        asked_at = self.cache.generation
         try:
             answer = await self._model.call(ask, self._config.timeout_s)
         except NoAnswerError:
-            kept: T | None = self.cache.get(key)
+            kept: T | None = None if self._is_forgotten(user_id) else self.cache.get(key)
             return kept, "unavailable" if kept is None else "cached"
-        self._keep(key, answer, user_id, 0)
+        self._keep(key, answer, user_id, 0, asked_at)
         return answer, rung
 
     async def write(self, change: Callable[[], T]) -> T:
@@ -188,8 +196,8 @@ class Ladder:
         # after a swap in between, a row may lie outside of the smaller catalogue
         return [str(ids[row]) for row in rows if row < len(ids)]
 
-    def _keep(self, key: str, answer: Any, user_id: str | None, k: int) -> None:
-        self.cache.put(key, Kept(answer, user_id, k))
+    def _keep(self, key: str, answer: Any, user_id: str | None, k: int, asked_at: int) -> None:
+        self.cache.put(key, Kept(answer, user_id, k), asked_at)
         if self._is_forgotten(user_id):  # while the answer was made
             self.cache.drop_user(str(user_id))
 

@@ -12,45 +12,38 @@ class Measures:
     """The metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "kgrec_http_requests_total",
             "Requests answered.",
             ["route", "status"],
-            registry=self.registry,
+            registry=registry,
         )
         self.latency = Histogram(
             "kgrec_http_request_seconds",
             "Time to answer.",
             ["route"],
             buckets=_BOUNDS_S,
-            registry=self.registry,
+            registry=registry,
         )
         self.served = Counter(
             "kgrec_served_total",
             "Answers by the rung that gave them.",
             ["route", "rung"],
-            registry=self.registry,
+            registry=registry,
         )
         self.refused = Counter(
             "kgrec_http_refused_total",
             "Requests refused before the model.",
             ["error"],
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "kgrec_http_in_flight", "Requests in the works.", registry=self.registry
+            registry=registry,
         )
         self.swaps = Counter(
-            "kgrec_artifact_swaps_total",
-            "Changes of the artifact.",
-            ["outcome"],
-            registry=self.registry,
+            "kgrec_artifact_swaps_total", "Artifact changes.", ["outcome"], registry=registry
         )
-        self.artifact = Info("kgrec_artifact", "The artifact that answers.", registry=self.registry)
-        self.cached = Gauge(
-            "kgrec_cached_answers", "Last answers in memory.", registry=self.registry
-        )
+        self.artifact = Info("kgrec_artifact", "The artifact that answers.", registry=registry)
+        self.in_flight = Gauge("kgrec_http_in_flight", "Requests in the works.", registry=registry)
+        self.cached = Gauge("kgrec_cached_answers", "Last answers in memory.", registry=registry)
 
     def text(self) -> bytes:
         """Return all metrics as Prometheus reads them."""

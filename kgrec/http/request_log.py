@@ -34,9 +34,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def log_to(stream: TextIO = sys.stderr) -> logging.Handler:
-    """Send the lines of kgrec and the web server to a stream, and return what does so."""
-    handler = logging.StreamHandler(stream)
+def log_to(stream: TextIO | None = None) -> None:
+    """Send the lines of kgrec and the web server to a stream, by default stderr."""
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     for name in _NAMES:
         logger = logging.getLogger(name)
@@ -45,7 +45,6 @@ def log_to(stream: TextIO = sys.stderr) -> logging.Handler:
         logger.propagate = False
     # the gate tells of each request itself, without its address
     logging.getLogger("uvicorn.access").disabled = True
-    return handler
 
 
 def tell(event: str, *, level: int = logging.INFO, **fields: Any) -> None:

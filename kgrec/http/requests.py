@@ -221,3 +221,37 @@ class ForgetRequest(Asked):
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "42"}]})
 
     user_id: Id
+
+
+class AddItemRequest(Asked):
+    """An item that the artifact does not hold."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "item_id": "new-1",
+                    "title": "A new thing",
+                    "triples": [["made_by", "Ann"]],
+                    "numeric": {"year": 2026},
+                }
+            ]
+        }
+    )
+
+    item_id: Id
+    title: Annotated[str, StringConstraints(strict=True, max_length=1024)]
+    text: Annotated[str, StringConstraints(strict=True, max_length=100_000)] = ""
+    """As the data set's text fields make it."""
+    triples: list[tuple[Word, Text]] = Field(default=[], max_length=1000)
+    """(relation, entity), the entity by its name or id; unknown ones are made."""
+    numeric: Annotated[dict[Word, Number | Whole], Field(max_length=100)] = {}
+    """Numeric column -> number."""
+
+
+class RemoveItemRequest(Asked):
+    """An item that is to be in no answer."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"item_id": "50"}]})
+
+    item_id: Id

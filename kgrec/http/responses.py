@@ -121,6 +121,22 @@ class ForgetAnswer(Answered):
     """False where the user was forgotten before."""
 
 
+class AddItemAnswer(Answered):
+    """The next answer may recommend the item; see kgrec.serving.new_items.AddedItem."""
+
+    item_id: str
+    known_entities: int
+    new_entities: list[str]
+
+
+class RemoveItemAnswer(Answered):
+    """The item is in no answer from now on."""
+
+    removed: Literal[True]
+    newly: bool
+    """False where it was out before."""
+
+
 class Health(BaseModel):
     """The process is alive."""
 

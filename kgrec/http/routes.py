@@ -13,6 +13,7 @@ from kgrec.http.answer_cache import request_key
 from kgrec.http.gate import RefusedError
 from kgrec.http.ladder import NoAnswerError, Rung
 from kgrec.http.requests import (
+    AddItemRequest,
     ExplainRequest,
     ForgetRequest,
     ItemRequest,
@@ -20,11 +21,13 @@ from kgrec.http.requests import (
     Person,
     RecommendManyRequest,
     RecommendRequest,
+    RemoveItemRequest,
     SearchRequest,
     VectorsRequest,
 )
 from kgrec.http.service import Service
 from kgrec.serving.answers import Recommendations
+from kgrec.serving.new_items import AddedItem
 from kgrec.serving.observing import make_event
 from kgrec.serving.recommender import Recommender
 
@@ -202,6 +205,47 @@ async def forget(asked: ForgetRequest, call: This) -> out.ForgetAnswer:
     call.tell(artifact_id)
     return out.ForgetAnswer(
         artifact_id=artifact_id, request_id=call.request_id, forgotten=True, newly=newly
+    )
+
+
+@router.post("/items/add")
+async def add_item(asked: AddItemRequest, call: This) -> out.AddItemAnswer:
+    """Add an item that the artifact does not hold; the next answer may recommend it."""
+    service = call.service
+    if service.config.state is None:
+        raise _not_set_up("state", "items to be changed")
+
+    def change() -> AddedItem:
+        values = asked.model_dump(exclude={"item_id", "title"})
+        added = service.recommender.add_item(asked.item_id, asked.title, **values)
+        service.ladder.items_changed()
+        return added
+
+    added = await _write(call, change)
+    artifact_id = service.recommender.artifact_id
+    call.tell(artifact_id)
+    return out.AddItemAnswer.model_validate(
+        {**added.to_dict(), "artifact_id": artifact_id, "request_id": call.request_id}
+    )
+
+
+@router.post("/items/remove")
+async def remove_item(asked: RemoveItemRequest, call: This) -> out.RemoveItemAnswer:
+    """Take an item out of every answer that begins after this one."""
+    service = call.service
+    if service.config.state is None:
+        raise _not_set_up("state", "items to be changed")
+
+    def change() -> bool:
+        newly = service.recommender.remove_item(asked.item_id)
+        service.ladder.items_changed()
+        return newly
+
+    newly = await _write(call, change)
+    artifact_id = service.recommender.artifact_id
+    call.tell(artifact_id)
+    return out.RemoveItemAnswer(
+        artifact_id=artifact_id, request_id=call.request_id, removed=True, newly=newly
     )
 
 

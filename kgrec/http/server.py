@@ -16,7 +16,7 @@ import uvicorn
 
 from kgrec.errors import ConfigError
 from kgrec.http.app import build_app
-from kgrec.http.request_log import tell
+from kgrec.http.request_log import log_to, tell
 from kgrec.http.service import Service
 from kgrec.http.settings import ServeConfig
 from kgrec.serving.recommender import Recommender
@@ -41,6 +41,7 @@ def serve(
     check_may_start(config, host, workers)
     recommender = Recommender.load(path, event_log=config.event_log, state=config.state)
     service = Service(recommender, config, path)
+    log_to()
     if config.no_auth:
         tell("no keys: everybody on this machine may ask", level=logging.WARNING)
     DrainingServer(service, host, port).run()
@@ -96,7 +97,7 @@ class DrainingServer(uvicorn.Server):
     """
 
     def __init__(self, service: Service, host: str, port: int) -> None:
-        self._service = service
+        self.service = service
         self._asked_to_stop = 0.0
         super().__init__(
             uvicorn.Config(
@@ -112,18 +113,18 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; at the second signal stop at once."""
-        if self._service.draining:
+        if self.service.draining:
             self.should_exit = True
             return
         self._asked_to_stop = time.monotonic()
-        self._service.draining = True
+        self.service.draining = True
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to close the port: asked to, and nothing is in the works."""
-        if self._service.draining and not self.should_exit:
-            since_s, config = time.monotonic() - self._asked_to_stop, self._service.config
-            ended = self._service.in_flight == 0 and since_s >= config.drain_s
+        if self.service.draining and not self.should_exit:
+            since_s, config = time.monotonic() - self._asked_to_stop, self.service.config
+            ended = self.service.in_flight == 0 and since_s >= config.drain_s
             if ended or since_s >= config.drain_timeout_s:
-                tell("stopping", in_flight=self._service.in_flight)
+                tell("stopping", in_flight=self.service.in_flight)
                 self.should_exit = True
         return await super().on_tick(counter)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
 from kgrec.serving.answers import Explanation, Recommendations
@@ -203,7 +205,7 @@ class Asking(ABC):
             UnknownItemError: The artifact does not know the item.
             RequestError: The artifact's scorer has no vectors.
         """
-        return self._served.item_vectors([item_id])[0]
+        return np.asarray(self._served.item_vectors([item_id])[0])
 
     def item_vectors(self, item_ids: Iterable[UserId] | None = None) -> FloatArray:
         """Return vectors of items, shape (len(item_ids), dim), float32; of all items for None.

@@ -59,7 +59,7 @@ class Feedback:
             return
         with self._reading:
             # an artifact of a run without the log tells no offset: what it knows counts once
-            start = int(artifact.manifest["metrics"].get("events_until") or 0)
+            start = int(artifact.manifest.get("metrics", {}).get("events_until") or 0)
             start = min(start, self._log.end)
             if start < self._replayed_from:
                 self.users.replay(self._log.read(start, self._replayed_from))

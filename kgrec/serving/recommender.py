@@ -198,7 +198,8 @@ class Recommender(Asking):
 
         Nothing is trained: candidate sources get its vectors from text and triples alone, and the
         ranker sees a cold item. Filters and reasons know it. It is kept in the journal of
-        ``state`` until an artifact holds it. The first call takes longer: it reads the encoder.
+        ``state`` until an artifact holds it. The first call takes longer, unless
+        ``prepare_items`` was called.
 
         Args:
             item_id: External id; an item that was added before is replaced, one that was removed
@@ -224,6 +225,15 @@ class Recommender(Asking):
             told = self._shelf.add(item)
             self._served = self._shelf.served
             return told
+
+    def prepare_items(self) -> None:
+        """Make ready what ``add_item`` needs: the text encoder, and maps into the vector spaces.
+
+        Raises:
+            ConfigError: The text encoder cannot be read.
+        """
+        with self._changing:
+            self._shelf.prepare()
 
     def remove_item(self, item_id: UserId) -> bool:
         """Take an item out of every answer that begins after this returns, and out of later ones.
@@ -257,10 +267,11 @@ class Recommender(Asking):
         """
         with self._changing, self._meter.timed("reload"):
             if artifact_id_of(self._path) == self.artifact_id:
+                self._feedback.follow(self._shelf.base)  # another process may have forgotten users
                 return False
             artifact = load_artifact(self._path, scorers=self._scorers)
-            self._shelf.change_to(artifact)
             self._feedback.follow(artifact)  # before the swap: the new one may know less
+            self._shelf.change_to(artifact)
             self._served = self._shelf.served
         self._meter.count("swaps")
         return True

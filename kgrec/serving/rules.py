@@ -171,10 +171,10 @@ def _chosen(
     chosen: list[Ranked] = []
     left = list(items)
     worth = _scaled(items)
-    likeness = np.zeros(len(items))
+    likeness = np.zeros(len(items), dtype=np.float32)
     places = list(range(len(items)))
     while left and len(chosen) < k:
-        value = worth[places]
+        value: FloatArray = worth[places]
         if vectors is not None:
             value = (1 - config.diversity) * value - config.diversity * likeness[places]
         best = int(np.argmax(value))

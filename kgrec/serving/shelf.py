@@ -104,6 +104,12 @@ class Shelf:
         self.served = self.served.without(changes.removed)
         return True
 
+    def prepare(self) -> Extension:
+        """Return what adds items to the artifact, made at the first call."""
+        if self._extension is None:
+            self._extension = Extension(self.base, self._encode())
+        return self._extension
+
     @property
     def changes(self) -> ItemChanges:
         """Items that came and went, those that the artifact knows by now among them."""
@@ -120,19 +126,18 @@ class Shelf:
         fresh = [item for item in items if item.item_id not in self._ids]
         if not fresh:
             return self.base, []
-        if self._extension is None:
-            self._extension = Extension(self.base, self._encode())
+        extension = self.prepare()
         taken = []
         for item in fresh:
             try:
-                self._extension.check(item)
+                extension.check(item)
             except RequestError as error:
                 if item.item_id == must_have:
                     raise
                 _log.warning("the added item %r is left out: %s", item.item_id, error)
             else:
                 taken.append(item)
-        return self._extension.extended(taken) if taken else (self.base, [])
+        return extension.extended(taken) if taken else (self.base, [])
 
     def _take(self, artifact: Artifact) -> None:
         self.base = artifact

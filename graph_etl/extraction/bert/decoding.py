@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from graph_etl.extraction.bert.features import Batch
+from graph_etl.extraction.bert.features import SUBJECT, Batch
 from graph_etl.extraction.bert.model import JointModel
 from graph_etl.extraction.bert.pairs import BoolArray, Pairs, pairs_of, within_reach
 from graph_etl.extraction.bert.windows import IntArray
@@ -26,7 +27,8 @@ class Reading:
         mentions: Of each window, (M, 3): first word, last word, entity type; ordered by place.
         confidences: Of each window, (M,): probability of the type against "no mention".
         pairs: Pairs of these mentions.
-        scores: (N, R), probability of each relation; 0 where the schema has no such pattern.
+        scores: (N, R), how sure it is that both mentions are there and the relation holds: the
+            product of the three probabilities; 0 where the schema has no such pattern.
     """
 
     mentions: list[IntArray]
@@ -45,8 +47,21 @@ def read_batch(model: JointModel, batch: Batch, allowed: BoolArray) -> Reading:
     scores = np.zeros((0, allowed.shape[2]), dtype=np.float32)
     if len(pairs):
         found = torch.sigmoid(model.pair_logits(words, window, batch, pairs).float()).cpu().numpy()
+        for side in (pairs.head, pairs.tail):
+            found *= _surety(side, pairs, confidences)[:, None]
         scores = np.where(allowed[pairs.head_type, pairs.tail_type], found, 0.0)
     return Reading(mentions, confidences, pairs, scores.astype(np.float32))
+
+
+def _surety(side: IntArray, pairs: Pairs, confidences: Sequence[FloatArray]) -> FloatArray:
+    """Return the confidence of each pair's mention on a side; 1 for the subject."""
+    return np.array(
+        [
+            1.0 if place == SUBJECT else confidences[window][place]
+            for window, place in zip(pairs.window.tolist(), side.tolist(), strict=True)
+        ],
+        dtype=np.float32,
+    )
 
 
 def mentions_of(

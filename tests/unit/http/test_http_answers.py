@@ -46,7 +46,7 @@ def ask(client: TestClient, path: str, body: dict[str, Any], status: int = 200) 
 
 
 def without_http(body: dict[str, Any]) -> dict[str, Any]:
-    """The answer without what HTTP adds, explanations told as the Python API tells them."""
+    """The answer without what HTTP adds."""
     return {name: value for name, value in body.items() if name not in {"served", "request_id"}}
 
 
@@ -136,6 +136,25 @@ def test_what_is_observed_counts_at_once_and_who_is_forgotten_is_gone(client: Te
     assert not ask(client, "forget", {"user_id": "new"})["newly"]
     assert ask(client, "recommend", {"user_id": "new"})["served"] == "popular"
     assert ask(client, "observe", {"events": [event]})["observed"][0]["offset"] is None
+
+
+def test_an_item_comes_and_goes(client: TestClient) -> None:
+    item = {
+        "item_id": "fresh",
+        "title": "A fresh one",
+        "triples": [["made_by", "Maker 0"]],
+        "numeric": {"year": 1999},
+    }
+    told = ask(client, "items/add", item)
+    assert (told["item_id"], told["known_entities"]) == ("fresh", 1)
+    filters = {"made_by": "Maker 0", "year": 1999}
+    found = ask(client, "recommend", {"user_id": "nobody", "filters": filters})
+    assert [one["title"] for one in found["items"]] == ["A fresh one"]
+    assert ask(client, "items/remove", {"item_id": "fresh"})["newly"]
+    assert not ask(client, "items/remove", {"item_id": "fresh"})["newly"]
+    assert ask(client, "recommend", {"user_id": "nobody", "filters": filters})["items"] == []
+    assert ask(client, "items/remove", {"item_id": "never"}, 404)["error"] == "unknown_item"
+    assert ask(client, "items/add", {**item, "item_id": "item-0"}, 422)["error"] == "bad_request"
 
 
 def test_health_readiness_and_metrics(client: TestClient, rec: Recommender) -> None:

@@ -103,6 +103,14 @@ def test_another_process_reads_what_was_entered(tmp_path: Path) -> None:
     assert len(ForgottenUsers(tmp_path)) == 3
 
 
+def test_reload_reads_whom_another_process_forgot(root: Path, tmp_path: Path) -> None:
+    with load(root, tmp_path) as rec:
+        assert rec.recommend("user-0").personalised
+        ForgottenUsers(tmp_path / "state").forget("user-0")
+        assert not rec.reload()  # the same artifact
+        assert not rec.recommend("user-0").personalised
+
+
 def test_many_threads_forget_at_once(tmp_path: Path) -> None:
     ledger = ForgottenUsers(tmp_path)
     with ThreadPoolExecutor(8) as pool:

@@ -118,3 +118,38 @@ def test_events_outlive_a_swap_and_a_rollback(tmp_path: Path) -> None:
         publish(new, tmp_path / "current")
         rec.reload()
         assert rec.history_of("new").item_idx.tolist() == [0, 1, 6, 7]
+
+
+def test_items_and_events_come_in_while_others_ask(tmp_path: Path) -> None:
+    publish(make_version(tmp_path, 0), tmp_path / "current")
+    options = {"state": tmp_path / "state", "event_log": tmp_path / "log", "scorers": SCORERS}
+    rec = Recommender.load(tmp_path / "current", **options)  # type: ignore[arg-type]
+    faults: list[BaseException] = []
+    done = threading.Event()
+
+    def ask(user: str) -> None:
+        try:
+            while not done.is_set():
+                answer = rec.recommend(user, k=100)
+                held = len(rec.history_of(user).item_idx)
+                assert len(answer) >= 56 - held
+                rec.observe(user, f"item-{held % 60}", value=5.0)
+                assert len(rec.search("New", k=5)) <= 5
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=ask, args=(f"someone-{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for n in range(4):
+        rec.add_item(f"new-{n}", f"New {n}", triples=[("made_by", "Maker 0")])
+        rec.remove_item(f"item-{40 + n}")
+        rec.forget(f"user-{n}")
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    shown = [item.item_id for item in rec.recommend("nobody", k=100)]
+    assert {f"new-{n}" for n in range(4)} <= set(shown)
+    assert not {f"item-{40 + n}" for n in range(4)} & set(shown)
+    rec.close()
