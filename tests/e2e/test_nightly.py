@@ -127,8 +127,10 @@ def test_two_nights_at_once_are_refused(after_first: Path) -> None:
         assert process.stderr is not None
         for line in process.stderr:
             if "graph: reading" in line:
+                process.send_signal(signal.SIGSTOP)  # it must not end before the second begins
                 break
         assert "found one running" in night(after_first, code=3)["error"]
+        process.send_signal(signal.SIGCONT)
         process.stderr.read()
     assert process.returncode == 0
 
