@@ -72,7 +72,7 @@ def test_deadlock_with_another_client_is_retried(store, neo4j_empty, caplog):
 
 @pytest.mark.xfail(
     strict=False,
-    reason="Neo4j applies a commit step by step; on a loaded machine an export can read half of one",
+    reason="Neo4j applies a commit step by step; under load an export can read half of one",
 )
 def test_reader_sees_the_old_or_the_new_graph(store, neo4j_empty):
     """Exports during single-transaction writes are one of the two graphs, never a mix."""
