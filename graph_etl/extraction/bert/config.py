@@ -67,8 +67,6 @@ class TrainConfig(FrozenModel):
     """Share of word pieces that are hidden from the encoder, anew in each epoch."""
     relation_weight: float = Field(default=1.0, gt=0)
     """Weight of the relations' loss beside that of the mentions."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """Of both losses."""
     patience: int = Field(default=6, ge=1)
     """Epochs without a better dev F1 of triples after which training stops."""
     seed: int = 0

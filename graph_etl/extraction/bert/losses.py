@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graph_etl.extraction.bert.config import TrainConfig
-from graph_etl.extraction.bert.features import IGNORED, WindowLabels
+from graph_etl.extraction.bert.features import IGNORED
 from graph_etl.extraction.bert.model import JointModel
 from graph_etl.extraction.bert.pairs import BoolArray, pair_targets, pairs_of, within_reach
 from graph_etl.extraction.bert.training_data import TrainingBatch
@@ -36,7 +36,6 @@ def joint_loss(
         step.span_targets.flatten(),
         ignore_index=IGNORED,
         reduction="sum",
-        label_smoothing=config.label_smoothing,
     )
     rng = np.random.default_rng(step.seed)
     wrong = _wrong_mentions(logits.detach(), step.span_targets, config.wrong_mentions)
@@ -46,7 +45,7 @@ def joint_loss(
     return (
         spans
         + config.relation_weight
-        * _pair_loss(model, step, candidates, step.labels, words, window, allowed, config, rng)
+        * _pair_loss(model, step, candidates, words, window, allowed, config, rng)
     ) / mentions
 
 
@@ -54,7 +53,6 @@ def _pair_loss(
     model: JointModel,
     step: TrainingBatch,
     candidates: list[IntArray],
-    labels: list[WindowLabels],
     words: Tensor,
     window: Tensor,
     allowed: BoolArray,
@@ -63,15 +61,12 @@ def _pair_loss(
 ) -> Tensor:
     pairs = pairs_of(candidates, step.batch.subject_type.tolist(), allowed)
     pairs = within_reach(pairs, step.batch.sentence, model.settings.sentences_apart)
-    pairs, truth, counts = pair_targets(pairs, labels, allowed, config.negative_pairs, rng)
+    pairs, truth, counts = pair_targets(pairs, step.labels, allowed, config.negative_pairs, rng)
     if not len(pairs):
         return words.new_zeros(())
     logits = model.pair_logits(words, window, step.batch, pairs).float()
     truth, counts = truth.to(logits.device), counts.to(logits.device)
-    smooth = config.label_smoothing
-    cells = nn.functional.binary_cross_entropy_with_logits(
-        logits, truth * (1 - smooth) + smooth / 2, reduction="none"
-    )
+    cells = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return (cells * counts).sum()
 
 

@@ -86,7 +86,7 @@ def train_extractor(
             [*train, *dev], [], encoder, labels, settings, config, work / "all", progress, epochs
         )
     training = {
-        "config": config.model_dump(),
+        "config": config.model_dump() | {"encoder": _name_of(encoder)},
         "labels_sha256": _identity(train, dev, labels, None),
         "documents": {"train": len(train), "dev": len(dev)},
         "fits": {name: asdict(one) for name, one in fits.items()},

@@ -185,3 +185,4 @@ def test_published_folder_holds_no_pickle_and_no_paths(trained):
     names = {path.suffix for path in trained.rglob("*") if path.is_file()}
     assert names == {".json", ".safetensors"}
     assert "/" not in json.loads((trained / "model.json").read_text())["encoder"]
+    assert "/" not in (trained / "training.json").read_text()
