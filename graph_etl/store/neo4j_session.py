@@ -207,7 +207,7 @@ class Neo4jSession:
         Raises:
             StoreError: Another writer holds it for longer than lock_wait_s.
         """
-        self._wait_for_lock()
+        self.wait_for_writer()
         with self._session(neo4j.WRITE_ACCESS) as session:
             with self._explained():
                 transaction = session.begin_transaction(metadata={"kgrec_lock": self._database})
@@ -242,16 +242,31 @@ class Neo4jSession:
 
         self.read(queries.still_alive())
 
-    def _wait_for_lock(self) -> None:
+    def is_written(self) -> bool:
+        """Return whether somebody holds the writers' lock now."""
+        return bool(self._lock_holders())
+
+    def wait_for_writer(self) -> bool:
+        """Return when nobody holds the writers' lock, and whether that had to be waited for.
+
+        Raises:
+            StoreError: A writer holds it for longer than lock_wait_s.
+        """
         deadline = time.monotonic() + self._lock_wait_s
-        while holders := self.read(queries.lock_holders(self._database)).rows:
+        waited = False
+        while holders := self._lock_holders():
             if time.monotonic() > deadline:
                 raise StoreError(
-                    f"Expected to be the only writer of {self.where}, but the client "
+                    f"Expected to be alone with {self.where}, but the client "
                     f"{holders[0]['client']} has been writing for {holders[0]['elapsed']}; wait "
                     "for that build to end"
                 )
             time.sleep(_POLL_S)
+            waited = True
+        return waited
+
+    def _lock_holders(self) -> Rows:
+        return list(self.read(queries.lock_holders(self._database)).rows)
 
     def _session(self, access: str, fetch: int = 1000) -> neo4j.Session:
         return self._open_driver().session(

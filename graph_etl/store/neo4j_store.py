@@ -24,6 +24,7 @@ from graph_etl.store.records import GraphTables, QueryResult, WriteSummary
 
 MAX_ID_BYTES = 8_000  # an entry of an index has room for a little more
 DEFAULT_WRITERS = 2
+_READINGS = 5  # of the whole graph, where writers come in between
 
 
 class Neo4jStore(CypherStore):
@@ -127,13 +128,23 @@ class Neo4jStore(CypherStore):
             clear_graph(self._session)
 
     def export(self) -> GraphTables:
-        """Return the whole graph as one write left it; see GraphStore.export."""
-        for _ in range(3):
+        """Return the whole graph as one write left it; see GraphStore.export.
+
+        The server applies a commit step by step, and shows what it has applied. A writer holds
+        the lock until that is over: with no writer after the record is read and none before it is
+        read again, and both the same, no commit was under way between.
+
+        Raises:
+            StoreError: A load has not ended, or writers left no moment to read in.
+        """
+        for _ in range(_READINGS):
             before = read_record(self._session.read)
             if before.loading:
                 break
+            if self._session.wait_for_writer():
+                continue
             rows = self._rows()
-            if read_record(self._session.read) == before:
+            if not self._session.is_written() and read_record(self._session.read) == before:
                 return tables_of(rows)
         raise self._session.unfinished()
 
