@@ -1,4 +1,4 @@
-"""The commands graph-etl extract train, tune-llm, evaluate: trained models, an engine's scores."""
+"""The commands graph-etl extract train, tune-llm, evaluate, retry: models, scores, dead letters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from graph_etl.cli_output import AsJson, explained, print_record
+from graph_etl.cli_tables import printable
 from graph_etl.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Extract entities and relations from texts.")
@@ -229,6 +230,48 @@ def tune_llm(
         progress=lambda told: console.print(told, markup=False, highlight=False),
     )
     print_record({"folder": str(out), **record}, _print_tuning, as_json)
+
+
+@app.command()
+@explained
+def retry(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'build' wrote.")],
+    doc: Annotated[
+        list[str] | None, typer.Option(help="A document alone; may be repeated. Default: all.")
+    ] = None,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Show the dead letters and change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let texts without a good answer be asked about again by the next build."""
+    from dataclasses import asdict
+
+    from graph_etl.extraction.build_step import LEDGER
+    from graph_etl.extraction.ledger import Ledger
+
+    if not (folder / LEDGER).is_file():
+        raise ConfigError(
+            f"Expected the answers of an extraction in {folder / LEDGER}, found none; name the "
+            "folder of a build whose dataset.yaml has the section 'extraction'"
+        )
+    with Ledger(folder / LEDGER) as ledger:
+        wanted = [one for one in ledger.dead_letters() if not doc or one.doc_id in doc]
+        retried = 0 if list_only else ledger.retry(doc)
+    record = {"retried": retried, "dead_letters": [asdict(one) for one in wanted]}
+    print_record(record, _print_dead_letters, as_json)
+
+
+def _print_dead_letters(record: dict[str, Any]) -> None:
+    for one in record["dead_letters"]:
+        typer.echo(
+            f"{printable(one['doc_id'])}  {one['engine']}  {one['attempts']} attempts  "
+            f"{one['kind']}: {printable(one['told'])}"
+        )
+    typer.echo(
+        f"{len(record['dead_letters'])} dead letters; {record['retried']} are asked about again "
+        "by the next build"
+    )
 
 
 def _print_tuning(record: dict[str, Any]) -> None:

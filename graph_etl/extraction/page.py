@@ -15,10 +15,10 @@ from typing import Any
 
 from graph_etl.extraction.config import BudgetConfig
 from graph_etl.extraction.gold import GoldDocument
-from graph_etl.extraction.page_markup import Content, Markup, from_data, join, table, tag, text
 from graph_etl.extraction.page_texts import VERDICTS, article, colour_of
 from graph_etl.extraction.records import Extraction
 from graph_etl.extraction.scoring import ALL, agreement
+from graph_etl.markup import Content, Markup, from_data, join, table, tag, text
 
 _VIEWS = (
     ("Entities, strict", "entities", "strict"),

@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 from graph_etl.extraction.gold import GoldDocument
-from graph_etl.extraction.page_markup import Markup, from_data, join, tag
 from graph_etl.extraction.records import Extraction, Mention
 from graph_etl.graph_schema import words_of
+from graph_etl.markup import Markup, from_data, join, tag
 
 VERDICTS = ("right", "missed", "invented")
 _COLOURS = 8

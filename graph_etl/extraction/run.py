@@ -294,7 +294,7 @@ class ExtractionRun:
                     f"Expected at most {self._run_limits.max_failed_share:.1%} of the texts "
                     f"without a good answer, got {share:.1%}: {account.line()}; "
                     f"{account.unanswered} of them got no answer at all. Look at the dead letters "
-                    "with 'graph-etl extract retry --list', mend the engine, and retry them"
+                    "with 'graph-etl extract retry DIR --list', mend the engine, and retry them"
                 )
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from graph_etl.lightning_runs import limited_threads, quiet_lightning
 from kgrec.data.task import EvaluationTask
 from kgrec.errors import ConfigError
 from kgrec.models.fit_result import CurvePoint, FitResult, Progress
@@ -53,7 +51,7 @@ def fit_towers(
     """
     config = model.config
     looks = _Looks(model, validation, sampler, steps, checkpoint, progress)
-    with _quiet_lightning(), torch.random.fork_rng(enabled=True), _threads(config.threads):
+    with quiet_lightning(), torch.random.fork_rng(enabled=True), limited_threads(config.threads):
         trainer = lightning.Trainer(
             max_steps=steps,
             accelerator=_accelerator(config),
@@ -244,30 +242,3 @@ def _accelerator(config: TowersConfig) -> str:
     if config.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return config.device
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's banners and advice off the terminal; errors still come through."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

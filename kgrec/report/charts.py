@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from graph_etl.markup import Content, Markup, tag
 from kgrec.evaluation.statistics import Interval
-from kgrec.report.markup import Content, Markup, tag
 
 WIDTH, HEIGHT = 380.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 12.0, 34.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graph_etl.markup import Content, Markup, folded, from_data, join, table, tag
 from graph_etl.statistics import DegreeBin, GraphStatistics
 from kgrec.data.audit import RULES, AuditReport
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars, shares
 from kgrec.report.inputs import ReportInput
-from kgrec.report.markup import Content, Markup, folded, from_data, join, table, tag
 
 
 def graph_section(report: ReportInput) -> Markup | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from graph_etl.markup import Content, Markup, folded, from_data, join, table, tag
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars, lines
 from kgrec.report.inputs import ReportInput
-from kgrec.report.markup import Content, Markup, folded, from_data, join, table, tag
 
 _WINDOWS = {
     "warm": "items with interactions in training",

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from graph_etl.markup import Markup, from_data, tag, text
 from graph_etl.snapshot import write_synced
 from kgrec.report import wording
 from kgrec.report.graph_figures import audit_section, graph_section, texts_section
 from kgrec.report.inputs import ReportInput
-from kgrec.report.markup import Markup, from_data, tag, text
 from kgrec.report.model_parts import curves_section, pipeline_section
 from kgrec.report.path_drawing import drawing_section
 from kgrec.report.provenance import (

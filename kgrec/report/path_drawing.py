@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graph_etl.markup import Content, Markup, from_data, join, tag
 from kgrec.artifact import Artifact
 from kgrec.report import wording
 from kgrec.report.inputs import ReportInput
-from kgrec.report.markup import Content, Markup, from_data, join, tag
 from kgrec.report.shown_answers import liked_rows
 from kgrec.serving.answers import Recommendation
 from kgrec.serving.explanations import ExplanationConfig

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graph_etl.markup import Content, Markup, folded, from_data, join, table, tag
 from kgrec.evaluation.environment import git_commit, machine, versions
 from kgrec.evaluation.records import RunRecord
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars
 from kgrec.report.inputs import MeasuredTable, ReportInput
-from kgrec.report.markup import Content, Markup, folded, from_data, join, table, tag
 from kgrec.report.measured import all_runs, labels_of, runs_of
 from kgrec.report.model_parts import yaml_block
 

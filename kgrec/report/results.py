@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from graph_etl.markup import Content, Markup, folded, join, table, tag
 from kgrec.evaluation.statistics import Interval
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars, intervals
 from kgrec.report.inputs import MeasuredTable, ReportInput
-from kgrec.report.markup import Content, Markup, folded, join, table, tag
 from kgrec.report.measured import MAIN_METRIC, labels_of, metrics_of, value_of
 
 BEYOND = {

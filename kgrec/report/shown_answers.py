@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from graph_etl.markup import Content, Markup, folded, from_data, join, tag
 from kgrec.artifact import Artifact
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars
 from kgrec.report.inputs import ReportInput
-from kgrec.report.markup import Content, Markup, folded, from_data, join, tag
 from kgrec.serving.answers import Recommendation, Recommendations
 from kgrec.serving.deletion_test import DeletionTest
 

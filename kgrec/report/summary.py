@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import isfinite
 
+from graph_etl.markup import Markup, from_data, join, tag
 from kgrec.report import wording
 from kgrec.report.inputs import MeasuredTable, ReportInput
-from kgrec.report.markup import Markup, from_data, join, tag
 from kgrec.report.measured import (
     MAIN_METRIC,
     Comparison,

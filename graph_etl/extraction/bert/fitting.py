@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from graph_etl.extraction.bert.reading import Reader
 from graph_etl.extraction.bert.threshold import DEFAULT, chosen_threshold
 from graph_etl.extraction.bert.training_data import TrainingBatch, TrainingWindows
 from graph_etl.extraction.gold import GoldDocument
+from graph_etl.lightning_runs import limited_threads, quiet_lightning
 
 Progress = Callable[[str], None]
 
@@ -105,7 +103,7 @@ def _run(
     resumed: Path | None,
 ) -> None:
     precision: Any = "bf16-mixed" if bfloat16_helps(device) else "32-true"
-    with _quiet_lightning(), torch.random.fork_rng(enabled=True), _threads(config.threads):
+    with quiet_lightning(), torch.random.fork_rng(enabled=True), limited_threads(config.threads):
         trainer = lightning.Trainer(
             max_epochs=config.epochs,
             accelerator=device.type,
@@ -329,30 +327,3 @@ def _device(config: TrainConfig) -> torch.device:
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's banners and advice off the terminal; errors still come through."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

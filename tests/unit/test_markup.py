@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from graph_etl.markup import Markup, folded, from_data, join, table, tag, text
 from kgrec.evaluation.statistics import Interval
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars, intervals, lines, shares, ticks
-from kgrec.report.markup import Markup, folded, from_data, join, table, tag, text
 
 
 def test_text_is_escaped_once_and_markup_is_kept() -> None:
