@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -181,3 +182,29 @@ def test_markings_of_other_texts_are_refused():
         marking_agreement([marking()], [])
     with pytest.raises(DataError, match="got 0, 1"):
         marking_agreement([], [marking()])
+
+
+@pytest.mark.parametrize(
+    ("kind", "relation", "told"),
+    [
+        ("place", "set_in", "{} % of the places"),
+        ("period", "set_during", "{} % of the periods"),
+        ("person", "stars", "only {} % of the persons"),
+    ],
+)
+def test_the_page_tells_how_often_a_name_of_a_type_stands_in_one_relation(kind, relation, told):
+    names = related = 0
+    for one in load_corpus("films", "train"):
+        text = one.document.text
+        spelled = [text[mention.start : mention.end] for mention in one.mentions]
+        of_kind = {
+            name
+            for name, mention in zip(spelled, one.mentions, strict=True)
+            if mention.entity_type == kind
+        }
+        tails = {spelled[r.tail] for r in one.relations if r.relation == relation}
+        names += len(of_kind)
+        related += len(of_kind & tails)
+    page = Path(__file__).parents[4] / "docs" / "explanation" / "extraction.md"
+    shown = " ".join(page.read_text().split())
+    assert told.format(round(100 * related / names)) in shown
