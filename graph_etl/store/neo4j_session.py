@@ -177,10 +177,14 @@ class Neo4jSession:
 
         Raises:
             StoreError: The server refused, or counted otherwise; nothing is changed then.
-            ConnectionLostError: The server went away; look whether it was done.
+            ConnectionLostError: The server went away, or counted otherwise when it was asked again;
+                look whether it was done.
         """
+        tries = 0
 
         def work(transaction: neo4j.ManagedTransaction) -> Rows:
+            nonlocal tries
+            tries += 1
             rows: Rows = []
             changed = dict.fromkeys((field.name for field in fields(Counters)), 0)
             for query, parameters in statements:
@@ -189,11 +193,15 @@ class Neo4jSession:
                 counters = result.consume().counters
                 for name in changed:
                     changed[name] += getattr(counters, name)
-            if expected is not None and Counters(**changed) != expected:
+            if expected is not None and (found := Counters(**changed)) != expected:
+                told = (
+                    f"Expected {self.where} to report {expected}, got {found}; nothing was written"
+                )
+                if tries > 1:  # a server that goes down may have done what it said it had not
+                    raise ConnectionLostError(f"{told} at try {tries}; compare and write again")
                 raise UnexpectedCountersError(
-                    f"Expected {self.where} to report {expected}, got {Counters(**changed)}; "
-                    "nothing was written; does something else write there? If not, clear the "
-                    "store and build again"
+                    f"{told}; does something else write there? If not, clear the store and build "
+                    "again"
                 )
             return rows
 
@@ -207,7 +215,11 @@ class Neo4jSession:
         Raises:
             StoreError: Another writer holds it for longer than lock_wait_s.
         """
-        self.wait_for_writer()
+        if holder := self.wait_for_writer():
+            raise StoreError(
+                f"Expected to be the only writer of {self.where}, but {holder} has been writing; "
+                "wait for that build to end"
+            )
         with self._session(neo4j.WRITE_ACCESS) as session:
             with self._explained():
                 transaction = session.begin_transaction(metadata={"kgrec_lock": self._database})
@@ -242,31 +254,17 @@ class Neo4jSession:
 
         self.read(queries.still_alive())
 
-    def is_written(self) -> bool:
-        """Return whether somebody holds the writers' lock now."""
-        return bool(self._lock_holders())
+    def writer(self) -> str | None:
+        """Return who holds the writers' lock now, in words; None where nobody does."""
+        rows = self.read(queries.lock_holders(self._database)).rows
+        return f"the client {rows[0]['client']} for {rows[0]['elapsed']}" if rows else None
 
-    def wait_for_writer(self) -> bool:
-        """Return when nobody holds the writers' lock, and whether that had to be waited for.
-
-        Raises:
-            StoreError: A writer holds it for longer than lock_wait_s.
-        """
+    def wait_for_writer(self) -> str | None:
+        """Return None as soon as nobody holds the writers' lock, after lock_wait_s who does."""
         deadline = time.monotonic() + self._lock_wait_s
-        waited = False
-        while holders := self._lock_holders():
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    f"Expected to be alone with {self.where}, but the client "
-                    f"{holders[0]['client']} has been writing for {holders[0]['elapsed']}; wait "
-                    "for that build to end"
-                )
+        while (holder := self.writer()) and time.monotonic() <= deadline:
             time.sleep(_POLL_S)
-            waited = True
-        return waited
-
-    def _lock_holders(self) -> Rows:
-        return list(self.read(queries.lock_holders(self._database)).rows)
+        return holder
 
     def _session(self, access: str, fetch: int = 1000) -> neo4j.Session:
         return self._open_driver().session(

@@ -132,7 +132,8 @@ class Neo4jStore(CypherStore):
 
         The server applies a commit step by step, and shows what it has applied. A writer holds
         the lock until that is over: with no writer after the record is read and none before it is
-        read again, and both the same, no commit was under way between.
+        read again, and both the same, no commit was under way between. Beside a writer that does
+        not end within lock_wait_s (it compares, or waits), two readings have to agree.
 
         Raises:
             StoreError: A load has not ended, or writers left no moment to read in.
@@ -141,10 +142,10 @@ class Neo4jStore(CypherStore):
             before = read_record(self._session.read)
             if before.loading:
                 break
-            if self._session.wait_for_writer():
-                continue
+            lingers = self._session.wait_for_writer() is not None
             rows = self._rows()
-            if not self._session.is_written() and read_record(self._session.read) == before:
+            alone = _equal(rows, self._rows()) if lingers else self._session.writer() is None
+            if alone and read_record(self._session.read) == before:
                 return tables_of(rows)
         raise self._session.unfinished()
 
@@ -178,6 +179,14 @@ def _believed(
     if known is None or not record.holds(digest := digest_of(known, entity_types)):
         return None
     return KnownGraph(digest, checked_rows(known.entities, known.relation_types, known.triples))
+
+
+def _equal(one: GraphRows, other: GraphRows) -> bool:
+    return (
+        one.entities.equals(other.entities)
+        and one.relation_types.equals(other.relation_types)
+        and one.triples.equals(other.triples)
+    )
 
 
 def _check_id_sizes(entities: pl.DataFrame) -> None:
