@@ -6,6 +6,7 @@ With neo4j_values the only module that imports the driver.
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,13 @@ OLDEST_VERSION = (5, 26)
 _POLL_S = 0.25
 _LOST = (exceptions.ServiceUnavailable, exceptions.SessionExpired, exceptions.IncompleteCommit)
 # A tie to a server that is shutting down ends with these after the driver's own retries.
-_GOING_DOWN = ("DatabaseUnavailable", "DatabaseNotFound", "TransactionNotFound", "Terminated")
+_GOING_DOWN = (
+    "DatabaseUnavailable",
+    "DatabaseNotFound",
+    "TransactionNotFound",
+    "Terminated",
+    "LockClientStopped",
+)
 
 Rows = list[dict[str, Any]]
 
@@ -166,47 +173,57 @@ class Neo4jSession:
         )
 
     def run(self, statements: Sequence[Statement], expected: Counters | None = None) -> Rows:
-        """Run statements as one transaction, again where the server says that it may help.
+        """Run statements as one transaction, again where the server undid it and that may help.
 
         Args:
             statements: In order.
-            expected: What the server's own counters have to say; None: anything.
+            expected: What the server's own counters have to say. None: anything, and no harm where
+                the statements are done twice.
 
         Returns:
             The rows of all of them.
 
         Raises:
             StoreError: The server refused, or counted otherwise; nothing is changed then.
-            ConnectionLostError: The server went away, or counted otherwise when it was asked again;
-                look whether it was done.
+            ConnectionLostError: The server went away; look whether it was done.
         """
-        tries = 0
+        with self._explained(), self._session(neo4j.WRITE_ACCESS) as session:
+            if expected is None:
+                return session.execute_write(lambda work: _run_all(work, statements)[0])
+            deadline = time.monotonic() + self._retry_s
+            while True:
+                try:
+                    return self._run_once(session, statements, expected)
+                except exceptions.Neo4jError as error:
+                    if not _is_undone(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(random.uniform(0, _POLL_S))  # apart from those that it met
 
-        def work(transaction: neo4j.ManagedTransaction) -> Rows:
-            nonlocal tries
-            tries += 1
-            rows: Rows = []
-            changed = dict.fromkeys((field.name for field in fields(Counters)), 0)
-            for query, parameters in statements:
-                result = transaction.run(query, parameters)
-                rows += result.data()
-                counters = result.consume().counters
-                for name in changed:
-                    changed[name] += getattr(counters, name)
-            if expected is not None and (found := Counters(**changed)) != expected:
-                told = (
-                    f"Expected {self.where} to report {expected}, got {found}; nothing was written"
-                )
-                if tries > 1:  # a server that goes down may have done what it said it had not
-                    raise ConnectionLostError(f"{told} at try {tries}; compare and write again")
+    def _run_once(
+        self, session: neo4j.Session, statements: Sequence[Statement], expected: Counters
+    ) -> Rows:
+        """Run one transaction that must not be done twice.
+
+        The driver's own retries would do that: a server that goes down may refuse a commit with a
+        transient error, and hold it when it is back.
+        """
+        with session.begin_transaction() as transaction:
+            rows, found = _run_all(transaction, statements)
+            if found != expected:
                 raise UnexpectedCountersError(
-                    f"{told}; does something else write there? If not, clear the store and build "
+                    f"Expected {self.where} to report {expected}, got {found}; nothing was "
+                    "written; does something else write there? If not, clear the store and build "
                     "again"
                 )
-            return rows
-
-        with self._explained(), self._session(neo4j.WRITE_ACCESS) as session:
-            return session.execute_write(work)
+            try:
+                transaction.commit()
+            except (exceptions.DriverError, exceptions.Neo4jError) as error:
+                if isinstance(error, exceptions.ClientError) or _lost_a_lock(error):
+                    raise
+                raise ConnectionLostError(
+                    f"Expected {self.where} to say that it committed, got: {_first_line(error)}"
+                ) from error
+        return rows
 
     @contextmanager
     def exclusive(self) -> Iterator[StoreLock]:
@@ -307,6 +324,31 @@ class Neo4jSession:
             ) from error
         except (ValueError, TypeError, OverflowError) as error:
             raise StoreError(f"The driver of {self.where} refused: {_first_line(error)}") from error
+
+
+def _run_all(
+    transaction: neo4j.Transaction | neo4j.ManagedTransaction, statements: Sequence[Statement]
+) -> tuple[Rows, Counters]:
+    """Return the rows of all statements, and what the server counted."""
+    rows: Rows = []
+    changed = dict.fromkeys((field.name for field in fields(Counters)), 0)
+    for query, parameters in statements:
+        result = transaction.run(query, parameters)
+        rows += result.data()
+        counters = result.consume().counters
+        for name in changed:
+            changed[name] += getattr(counters, name)
+    return rows, Counters(**changed)
+
+
+def _is_undone(error: exceptions.Neo4jError) -> bool:
+    """Whether the transaction can be run again: not where the server goes down with it."""
+    return error.is_retryable() and not any(word in str(error.code) for word in _GOING_DOWN)
+
+
+def _lost_a_lock(error: exceptions.DriverError | exceptions.Neo4jError) -> bool:
+    code = str(getattr(error, "code", None) or "")
+    return "DeadlockDetected" in code or "LockAcquisitionTimeout" in code
 
 
 def _check_plan(transaction: neo4j.ManagedTransaction, statement: Statement) -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 
 import pytest
 from graph_store_contract import assert_holds, random_graph, write
+from neo4j._sync.work.transaction import TransactionBase
+from neo4j.exceptions import Neo4jError
 from neo4j_fixtures import connection_to
 
 import graph_etl.store.neo4j_session as session_module
@@ -112,6 +114,28 @@ def test_write_goes_on_after_a_restart_of_the_server(neo4j_server, small_batches
         assert summary.nodes_created == 400
         assert_holds(store, random_graph(1, **BIG))
         store.clear()
+
+
+@pytest.mark.parametrize("number", [10, 20, 30, 40])
+def test_commit_that_is_refused_though_done_is_not_done_twice(
+    neo4j_empty, small_batches, monkeypatch, number
+):
+    commit, count = TransactionBase._commit, iter(range(1, 10_000))
+
+    def refused(self):
+        commit(self)
+        if next(count) == number:
+            raise Neo4jError._hydrate_neo4j(
+                code="Neo.TransientError.General.DatabaseUnavailable", message="going down"
+            )
+
+    monkeypatch.setattr(TransactionBase, "_commit", refused)
+    with Neo4jStore(neo4j_empty, retry_s=60) as store:
+        summary = write(store, random_graph(1, **BIG), delete_missing=True)
+        assert summary.nodes_created == 400
+        assert_holds(store, random_graph(1, **BIG))
+        assert store.counts().num_triples == len(store.export().triples)
+        assert write(store, random_graph(1, **BIG), delete_missing=True).writes == 0
 
 
 def neo4j_server_pid(server):
