@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= runs/demo
+GPU_PYTHON  ?= $(BIN)/python
+GPU_RESULTS ?= benchmarks/results
 DATA   ?=
 
 # Compiled modules are kept: without them every start compiles the libraries anew.
@@ -16,7 +18,7 @@ export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow test-neo4j lint format typecheck bench golden-update docs clean
+.PHONY: help setup setup-dev demo test test-slow test-neo4j lint format typecheck bench gpu-check gpu-bench golden-update docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +55,14 @@ typecheck: $(VENV)/.dev  ## mypy, strict
 
 bench: $(VENV)/.dev  ## the benchmarks, JSON into benchmarks/results/
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file --json benchmarks/results/$$(basename $$file .py).json || exit 1; done
+
+gpu-check:  ## the tests that need a CUDA device, with the Python that holds torch (GPU_PYTHON)
+	$(GPU_PYTHON) -m pytest -m gpu -p no:cacheprovider
+
+gpu-bench:  ## the benchmarks on a CUDA device, JSON into GPU_RESULTS
+	$(GPU_PYTHON) benchmarks/bench_propagation.py --device cuda --json $(GPU_RESULTS)/propagation_gpu.json
+	$(GPU_PYTHON) benchmarks/bench_propagation.py --device cuda --nodes 1000000 --edges 10000000 --rounds 5 --json $(GPU_RESULTS)/propagation_gpu_10m.json
+	$(GPU_PYTHON) benchmarks/bench_extraction.py --device cuda --sentences 8192 --json $(GPU_RESULTS)/extraction/speed-minilm-gpu.json
 
 docs: $(VENV)/.dev  ## write docs/reference/results.md from the run records
 	$(BIN)/python benchmarks/results_page.py

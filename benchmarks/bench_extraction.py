@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -56,7 +57,10 @@ def main() -> None:
 
 def measured(arguments: argparse.Namespace) -> dict[str, object]:
     documents = sentences(arguments.texts, arguments.words, arguments.sentences)
-    extractor = BertExtractor(arguments.model, batch_documents=len(documents), device="cpu")
+    extractor = BertExtractor(
+        arguments.model, batch_documents=len(documents), device=arguments.device
+    )
+    device = torch.device(arguments.device)
     requests = [Request(one) for one in documents]
     times: dict[str, list[float]] = {"extractor": [], "encoder": []}
     triples = 0
@@ -64,7 +68,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, object]:
         start = time.perf_counter()
         triples = sum(len(one.extraction.triples) for one in extractor.answers(requests))
         seconds = time.perf_counter() - start
-        bare = encoder_seconds(extractor._reader, documents)
+        bare = encoder_seconds(extractor._reader, documents, device)
         if turn:
             times["extractor"].append(seconds)
             times["encoder"].append(bare)
@@ -98,16 +102,18 @@ def sentences(path: Path, count: int, most: int) -> list[Document]:
 
 
 @torch.inference_mode()
-def encoder_seconds(reader: Reader, documents: list[Document]) -> float:
+def encoder_seconds(reader: Reader, documents: list[Document], device: torch.device) -> float:
     """Return the seconds that the encoder takes for the batches that the extractor reads."""
     windows = reader.windows(documents)
     places = batches_of([len(one.piece_ids) for one in windows])
     batches = [batch_of([windows[one] for one in each], reader.pieces) for each in places]
-    helps = bfloat16_helps(torch.device("cpu"))
     start = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=helps):
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_helps(device)):
         for one in batches:
-            reader.model.encoder(input_ids=one.piece_ids, attention_mask=one.attention)
+            ids, attention = one.piece_ids.to(device), one.attention.to(device)
+            reader.model.encoder(input_ids=ids, attention_mask=attention)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 

@@ -1,9 +1,10 @@
 """Time of one propagation, forward and backward, four ways, as ratios within one run.
 
-    python benchmarks/bench_propagation.py --out benchmarks/results/propagation.json
+    python benchmarks/bench_propagation.py --json benchmarks/results/propagation.json
 
 The ways take turns in each round and CPU time is what counts, so that a busy machine slows all of
-them alike; ratios are of medians over rounds. Degrees are skewed, as in real graphs.
+them alike; on a GPU (--device cuda) it is the time between two events on it. Ratios are of medians
+over rounds. Degrees are skewed, as in real graphs.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ from torch_geometric.nn import SimpleConv
 from kgrec.models.propagation import SparseOperator
 
 
-def ways(num_nodes: int, num_edges: int) -> dict[str, Callable[[Tensor], Tensor]]:
+def ways(
+    num_nodes: int, num_edges: int, device: torch.device
+) -> dict[str, Callable[[Tensor], Tensor]]:
     """Return ways to compute A @ x over one symmetric random graph with ``num_edges`` entries."""
     rng = np.random.default_rng(0)
     skewed = np.minimum(rng.pareto(1.2, num_edges // 2) * num_nodes / 50, num_nodes - 1)
     left, right = skewed.astype(np.int64), rng.integers(0, num_nodes, num_edges // 2)
     rows, columns = np.concatenate([left, right]), np.concatenate([right, left])
-    values = torch.from_numpy(rng.random(len(rows)).astype(np.float32))
-    operator = SparseOperator.from_edges(rows, columns, (num_nodes, num_nodes))
-    edge_index = torch.from_numpy(np.stack([columns, rows]))
-    index = torch.from_numpy(np.stack([rows, columns]))
+    values = torch.from_numpy(rng.random(len(rows)).astype(np.float32)).to(device)
+    operator = SparseOperator.from_edges(rows, columns, (num_nodes, num_nodes)).to(device)
+    edge_index = torch.from_numpy(np.stack([columns, rows])).to(device)
+    index = torch.from_numpy(np.stack([rows, columns])).to(device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         coo = torch.sparse_coo_tensor(index, values, (num_nodes, num_nodes)).coalesce()
@@ -50,12 +53,22 @@ def ways(num_nodes: int, num_edges: int) -> dict[str, Callable[[Tensor], Tensor]
 
 
 def seconds(way: Callable[[Tensor], Tensor], features: Tensor) -> tuple[float, Tensor]:
-    """Return CPU seconds of one forward and backward, and the gradient, to compare."""
+    """Return seconds of one forward and backward, and the gradient, to compare."""
     x = features.clone().requires_grad_()
+    on_gpu = x.device.type == "cuda"
+    begin, end = (
+        (torch.cuda.Event(enable_timing=True) for _ in range(2)) if on_gpu else (None, None)
+    )
     start = time.process_time()
+    if begin is not None:
+        begin.record()
     way(x).pow(2).sum().backward()
     assert x.grad is not None
-    return time.process_time() - start, x.grad
+    if begin is None or end is None:
+        return time.process_time() - start, x.grad
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end) / 1e3, x.grad
 
 
 def main() -> None:
@@ -65,11 +78,13 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    features = torch.randn(arguments.nodes, arguments.dim)
-    candidates = ways(arguments.nodes, arguments.edges)
+    device = torch.device(arguments.device)
+    features = torch.randn(arguments.nodes, arguments.dim, device=device)
+    candidates = ways(arguments.nodes, arguments.edges, device)
     times: dict[str, list[float]] = {name: [] for name in candidates}
     gradients: dict[str, Tensor] = {}
     for turn in range(arguments.rounds + 1):
@@ -90,17 +105,20 @@ def main() -> None:
         "dim": arguments.dim,
         "threads": arguments.threads,
         "rounds": arguments.rounds,
-        "median_cpu_ms": {name: round(value * 1e3, 2) for name, value in median.items()},
+        ("median_cpu_ms" if device.type == "cpu" else "median_gpu_ms"): {
+            name: round(value * 1e3, 2) for name, value in median.items()
+        },
         "times_slower": {name: round(median[name] / median[ours], 2) for name in others},
         "versions": {name: version(name) for name in ("torch", "torch-geometric", "numpy")},
-        "machine": {"cpu": platform.processor() or platform.machine(), "os": platform.system()},
+        "machine": {"cpu": platform.processor() or platform.machine(), "os": platform.system()}
+        | ({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
         "commit": commit,
     }
     text = json.dumps(result, indent=1)
     print(text)
-    if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
