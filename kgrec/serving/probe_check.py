@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from kgrec.artifact import Artifact
-from kgrec.artifact.probes import difference
-from kgrec.data.histories import HistoryBatch
+from kgrec.artifact.probes import answer_to, difference
 from kgrec.errors import ArtifactError
 
 
@@ -20,9 +17,7 @@ def check_probes(artifact: Artifact) -> int:
     """
     probes: list[dict[str, Any]] = artifact.manifest["probes"]
     for number, probe in enumerate(probes, start=1):
-        user = np.array([int(probe["user_idx"])], dtype=np.int64)
-        history = HistoryBatch.from_interactions(artifact.interactions, user)
-        fault = difference(probe, artifact.scorer.top(history, int(probe["k"])), 0)
+        fault = difference(probe, answer_to(probe, artifact.scorer, artifact.interactions))
         if fault:
             raise ArtifactError(
                 f"Expected probe {number} of {len(probes)} in {artifact.path} to be "
