@@ -67,10 +67,12 @@ class BuildAudit:
     Attributes:
         tables: Name ("items", "interactions", "attributes.directed_by") -> its counts.
         links: Reports of the title linker, one for each table of facts.
+        extraction: "gold": how well labelled texts were read; empty where none are named.
     """
 
     tables: dict[str, TableAudit] = field(default_factory=dict)
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
+    extraction: dict[str, Any] = field(default_factory=dict)
 
     def table(self, name: str) -> TableAudit:
         """Return the audit of a table, made on first use."""
@@ -95,4 +97,5 @@ class BuildAudit:
     def as_dict(self) -> dict[str, Any]:
         """Return all counts as plain JSON values, for the manifest."""
         tables = {name: audit.as_dict() for name, audit in self.tables.items()}
-        return {"tables": tables, "links": self.links}
+        found: dict[str, Any] = {"tables": tables, "links": self.links}
+        return {**found, "extraction": self.extraction} if self.extraction else found

@@ -1,4 +1,4 @@
-"""The commands graph-etl extract train, tune-llm, evaluate, retry: models, scores, dead letters."""
+"""The commands graph-etl extract: train, tune-llm, retry; run and evaluate have own files."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import typer
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
+from graph_etl.cli_evaluate import evaluate
+from graph_etl.cli_extract_run import run
 from graph_etl.cli_output import AsJson, explained, print_record
 from graph_etl.cli_tables import printable
 from graph_etl.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Extract entities and relations from texts.")
 
-Record = Annotated[
-    Path | None, typer.Option(help="Write what was done and found into this JSON file.")
-]
 Schema = Annotated[
     Path | None,
     typer.Option(help="graph_schema.yaml; default: the types and patterns of the labels."),
@@ -82,73 +80,8 @@ def train(
     print_record({"folder": str(folder), **record}, _print_training, as_json)
 
 
-@app.command()
-@explained
-def evaluate(
-    gold: Annotated[Path, typer.Option(help="Labelled documents.")],
-    engine: Annotated[str, typer.Option(help="Engine to measure: bert or llm.")] = "bert",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Folder of a trained extractor, or the name of a language model; several, or one "
-            "several times, give mean and spread."
-        ),
-    ] = None,
-    schema: Schema = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML with the settings of the engine llm.")
-    ] = None,
-    record: Record = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a page that shows every text with its verdicts."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure an engine on labelled documents: precision, recall, F1, intervals, speed."""
-    from graph_etl.extraction.engines import open_engine
-    from graph_etl.extraction.evaluation import circumstances, measured, summary_of
-    from graph_etl.extraction.gold import read_gold, schema_of_gold
-    from graph_etl.graph_schema import load_graph_schema
-
-    if not model:
-        raise ConfigError(f"Expected --model for the engine '{engine}', got none")
-    documents = read_gold(gold)
-    whitelist = load_graph_schema(schema) if schema else None
-    settings = _llm_settings(config, whitelist or schema_of_gold(documents), engine)
-    console = Console(stderr=True)
-    runs, said = [], []
-    for folder in model:
-        with open_engine(engine, model=folder, **settings) as extractor:
-            run, answers = measured(
-                documents,
-                extractor,
-                schema=whitelist,
-                progress=lambda told: console.print(told, markup=False, highlight=False),
-            )
-        training = Path(folder) / "training.json"
-        if training.is_file():
-            run["training"] = json.loads(training.read_text(encoding="utf-8"))
-        runs.append(run)
-        said.append(answers)
-    found: dict[str, Any] = {
-        "documents": len(documents),
-        "summary": summary_of(runs, said),
-        "runs": runs,
-        **circumstances([gold]),
-    }
-    if record is not None:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(found, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-    if html is not None:
-        from graph_etl.extraction.config import BudgetConfig
-        from graph_etl.extraction.page import evaluation_page, shown_engines
-
-        budget = BudgetConfig.model_validate(settings.get("budget") or {})
-        page = evaluation_page(gold.name, documents, shown_engines(runs, said, budget))
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page, encoding="utf-8")
-    print_record(found, _print_evaluation, as_json)
+app.command()(run)
+app.command()(evaluate)
 
 
 def _train_config(path: Path | None, given: dict[str, Any]) -> Any:
@@ -161,19 +94,6 @@ def _train_config(path: Path | None, given: dict[str, Any]) -> Any:
         raise ConfigError(
             f"Expected settings of training in {path or 'the options'}, got: {error}"
         ) from error
-
-
-def _llm_settings(path: Path | None, schema: Any, engine: str) -> dict[str, Any]:
-    if engine != "llm":
-        return {}
-    from graph_etl.extraction.config import LlmConfig
-
-    try:
-        written = (yaml.safe_load(path.read_bytes()) if path else None) or {}
-        LlmConfig.model_validate({**written, "model": "checked"})
-    except (OSError, yaml.YAMLError, ValidationError, TypeError) as error:
-        raise ConfigError(f"Expected settings of the engine llm in {path}, got: {error}") from error
-    return {**written, "schema": schema}
 
 
 @app.command("tune-llm")
@@ -290,26 +210,3 @@ def _print_training(record: dict[str, Any]) -> None:
             + (f", dev F1 of triples {best['triples']:.4f}" if best["triples"] else "")
         )
     console.print(f"{record['folder']}: {record['seconds']:.0f} s", markup=False)
-
-
-def _print_evaluation(record: dict[str, Any]) -> None:
-    console = Console()
-    for run in record["runs"]:
-        table = Table(title=f"{run['engine']} {run['model']}: {run['sentences_per_s']} sentences/s")
-        for column in ("what", "type", "precision", "recall", "F1", "95 %", "true"):
-            table.add_column(column, justify="left" if column in ("what", "type") else "right")
-        for kind, views in run["scores"].items():
-            for view, rows in views.items():
-                for name, row in rows.items():
-                    interval = row.get("f1_interval_95")
-                    table.add_row(
-                        f"{kind}, {view}",
-                        name,
-                        *(f"{row[column]:.4f}" for column in ("precision", "recall", "f1")),
-                        f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "",
-                        str(row["true"]),
-                    )
-        console.print(table)
-    for name, value in record["summary"].items():
-        told = ", ".join(f"{key} {number:.4f}" for key, number in value.items())
-        console.print(f"{name}: {told}", markup=False, highlight=False)

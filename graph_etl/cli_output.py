@@ -27,11 +27,16 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except GraphEtlError as error:
-            line = " ".join(cli_tables.printable(str(error)).split())
-            Console(stderr=True).print(f"error: {line}", style="red", markup=False, soft_wrap=True)
+            print_error(error)
             raise typer.Exit(2) from error
 
     return run
+
+
+def print_error(error: GraphEtlError) -> None:
+    """Print an error on stderr as one line."""
+    line = " ".join(cli_tables.printable(str(error)).split())
+    Console(stderr=True).print(f"error: {line}", style="red", markup=False, soft_wrap=True)
 
 
 def print_record(

@@ -164,7 +164,7 @@ def print_snapshot(record: dict[str, Any]) -> None:
         ],
     )
     _print_audit(manifest.get("audit", {}))
-    _stdout().print(f"verified: {', '.join(record['verified'])}", markup=False)
+    stdout().print(f"verified: {', '.join(record['verified'])}", markup=False)
 
 
 def _print_audit(audit: dict[str, Any]) -> None:
@@ -180,6 +180,18 @@ def _print_audit(audit: dict[str, Any]) -> None:
     )
     for name, counts in audit.get("links", {}).items():
         _print_pairs(f"links: {name}", counts)
+    gold = audit.get("extraction", {}).get("gold", {})
+    if gold.get("texts"):
+        _print_pairs(f"extraction on {gold['texts']} labelled texts", _gold_pairs(gold))
+
+
+def _gold_pairs(gold: dict[str, Any]) -> dict[str, str]:
+    return {
+        f"{kind}, strict": ", ".join(
+            f"{name} {counts[name]:.1%}" for name in ("precision", "recall", "f1")
+        )
+        for kind, counts in ((k, v["strict"]["all"]) for k, v in gold["together"].items())
+    }
 
 
 def _listed(counts: dict[str, int]) -> str:
@@ -234,7 +246,7 @@ def _print_table(
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    _stdout().print(table)
+    stdout().print(table)
 
 
 def _is_number(value: Any) -> bool:
@@ -271,6 +283,7 @@ def _graph_words(value: Any) -> str:
     return ""
 
 
-def _stdout() -> Console:
+def stdout() -> Console:
+    """Return the console of stdout; into files and pipes nothing is folded early."""
     console = Console()
     return console if console.is_terminal else Console(width=160)

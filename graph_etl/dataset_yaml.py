@@ -82,9 +82,10 @@ def _anchor_extraction(section: Any, folder: Path) -> None:
     if not isinstance(section, dict):
         return
     engines = [one for one in section.get("engines") or [] if isinstance(one, dict)]
-    for part, key in [(section, "schema"), *((one, "model") for one in engines)]:
+    paths = [(section, "schema"), (section, "gold"), *((one, "model") for one in engines)]
+    for part, key in paths:
         named = part.get(key)
-        is_path = key == "schema" or part.get("engine") == "bert"
+        is_path = key != "model" or part.get("engine") == "bert"
         if is_path and isinstance(named, str) and not named.startswith(SHIPPED):
             part[key] = str(folder / named)
 

@@ -51,8 +51,8 @@ def graph_tables(
     Args:
         items: Columns entity_id, entity_type, title.
         statements: Columns as attributes.STATEMENT, and perhaps those of extraction's EVIDENCE;
-            heads and tails may be items or not. Of equal triples the surest statement stays, then
-            the first.
+            heads and tails may be items or not. Of equal triples a table's statement stays, then
+            the surest, then the first.
         names: Columns entity_id, entity_type, name: names that no statement spells (may be empty).
         schema: The whitelist; its relation order is that of relation_idx.
         audit: Counts statements, triples and duplicates.
@@ -64,9 +64,10 @@ def graph_tables(
     entities = _entities(items, statements, names)
     relation_types = _relation_types(schema)
     audit.rows_in += statements.height
-    unique = statements.sort("confidence", descending=True, maintain_order=True).unique(
-        ["head_id", "relation", "tail_id"], keep="first", maintain_order=True
+    surest = statements.sort(
+        pl.col("engine") == "table", "confidence", descending=True, maintain_order=True
     )
+    unique = surest.unique(["head_id", "relation", "tail_id"], keep="first", maintain_order=True)
     audit.drop("duplicate triple", statements.height - unique.height)
     audit.rows_kept += unique.height
     index = entities.select("entity_id", "entity_idx")

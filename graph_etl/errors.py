@@ -8,6 +8,7 @@ GraphEtlError
 ├── StoreError           the graph store refused or cannot be reached
 ├── SnapshotError        a snapshot folder is absent, damaged or of another schema version
 ├── ExtractionError      entities and relations could not be extracted from the texts
+│   └── TooManyFailuresError  more texts than allowed have no good answer
 ├── FetchError           public data could not be downloaded or has another checksum
 └── MissingDependencyError  an optional library is not installed
 """
@@ -43,6 +44,10 @@ class SnapshotError(GraphEtlError):
 
 class ExtractionError(GraphEtlError):
     """An extraction run failed as a whole: budget spent, too many failures, no usable model."""
+
+
+class TooManyFailuresError(ExtractionError):
+    """More texts than a run allows have no good answer; the good answers are kept."""
 
 
 class FetchError(GraphEtlError):

@@ -22,7 +22,8 @@ from graph_etl.errors import DataError
 from graph_etl.external_graph import ExternalGraph, read_external_graph
 from graph_etl.extra_interactions import EXTRA, count_kept, without_unknown
 from graph_etl.extraction.build_step import extract_items
-from graph_etl.extraction.documents import extraction_schema, item_texts
+from graph_etl.extraction.config import ExtractionConfig
+from graph_etl.extraction.documents import ItemTexts, extraction_schema, item_texts
 from graph_etl.extraction.stages import KnownGraph
 from graph_etl.extraction.statements import EVIDENCE, ExtractedStatements
 from graph_etl.facts import read_facts
@@ -252,20 +253,58 @@ def _extracted(
     section = config.extraction
     if section is None or not section.enabled:
         return ExtractedStatements(_nothing(), _NO_NAMES)
-    known = pl.concat([_nothing(), *statements, *(graph.statements for graph in graphs)])
-    spelled = known.select(entity_id="tail_id", entity_type="tail_type", name="tail_name")
-    names = pl.concat([spelled.drop_nulls(), *(graph.names for graph in graphs)]).unique()
-    texts = item_texts(
-        section, config.items, catalogue.items, reader, config.missing_values, audit.table("texts")
-    )
     return extract_items(
         section,
-        texts,
-        KnownGraph(names.sort(pl.all()), known.select("head_id", "relation", "tail_id").unique()),
+        _texts(config, section, catalogue, reader, audit),
+        _known(statements, graphs),
         ledger=ledger,
         audit=audit,
         progress=lambda what, share: tell(f"reading texts: {what}", 0.55 + 0.1 * share),
     )
+
+
+def _texts(
+    config: DatasetConfig,
+    section: ExtractionConfig,
+    catalogue: Catalogue,
+    reader: TableReader,
+    audit: BuildAudit,
+) -> ItemTexts:
+    counts = audit.table("texts")
+    return item_texts(section, config.items, catalogue.items, reader, config.missing_values, counts)
+
+
+def _known(statements: list[pl.DataFrame], graphs: list[ExternalGraph]) -> KnownGraph:
+    """Return what tables and external graphs say, as the gazetteer takes it."""
+    known = pl.concat([_nothing(), *statements, *(graph.statements for graph in graphs)])
+    spelled = known.select(entity_id="tail_id", entity_type="tail_type", name="tail_name")
+    names = pl.concat([spelled.drop_nulls(), *(graph.names for graph in graphs)]).unique()
+    triples = known.select("head_id", "relation", "tail_id").unique()
+    return KnownGraph(names.sort(pl.all()), triples)
+
+
+def extraction_input(
+    config: DatasetConfig, section: ExtractionConfig, reader: TableReader, audit: BuildAudit
+) -> tuple[ItemTexts, KnownGraph]:
+    """Return what a build would read of the texts, and what it would know before, without building.
+
+    Args:
+        config: The data set.
+        section: Its section ``extraction``.
+        reader: Where its tables come from.
+        audit: Gets the counts of the tables that are read.
+
+    Raises:
+        ConfigError, DataError: As ``pipeline.build`` says.
+    """
+    missing = config.missing_values
+    catalogue = read_catalogue(config.items, reader, missing, audit.table("items"))
+    if catalogue is None or config.interactions.unknown_items == "add":
+        rows = read_interactions(config.interactions, reader, audit.table("interactions"))
+        catalogue, _ = _with_known_items(config, catalogue, rows, audit)
+    statements, _ = _statements(config, catalogue, reader, audit)
+    graphs = _external_graphs(config, catalogue, reader, audit)
+    return _texts(config, section, catalogue, reader, audit), _known(statements, graphs)
 
 
 def _extraction_relations(config: DatasetConfig) -> list[RelationType]:

@@ -120,6 +120,21 @@ class ExtractedFigures:
 
 
 @dataclass(frozen=True)
+class NewEntities:
+    """Entities of a type that stand in the graph because of texts alone.
+
+    Attributes:
+        entity_type: The type.
+        count: How many.
+        samples: Names of those with the most triples.
+    """
+
+    entity_type: str
+    count: int
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class GraphStatistics:
     """All figures of a snapshot."""
 
@@ -136,6 +151,7 @@ class GraphStatistics:
     degrees: tuple[DegreeBin, ...]
     text: TextFigures
     extracted: tuple[ExtractedFigures, ...] = ()
+    extracted_entities: tuple[NewEntities, ...] = ()
 
 
 def statistics_of(snapshot: Snapshot, *, top: int = 5) -> GraphStatistics:
@@ -163,6 +179,7 @@ def statistics_of(snapshot: Snapshot, *, top: int = 5) -> GraphStatistics:
         degrees=_degree_bins(degree),
         text=_text_figures(snapshot),
         extracted=_extracted_figures(snapshot),
+        extracted_entities=_extracted_entities(snapshot),
     )
 
 
@@ -267,6 +284,29 @@ def _extracted_figures(snapshot: Snapshot, samples: int = 3) -> tuple[ExtractedF
             )
         )
     return tuple(sorted(figures, key=lambda one: (-one.triples, one.relation)))
+
+
+def _extracted_entities(snapshot: Snapshot, samples: int = 5) -> tuple[NewEntities, ...]:
+    """Return the entities that only extracted triples touch, by type, most first; no items."""
+    ends = pl.concat(
+        [snapshot.triples.select(pl.col(end).alias("entity_idx"), "engine") for end in _ENDS]
+    )
+    by_entity = ends.group_by("entity_idx").agg(
+        triples=pl.len(), new=(pl.col("engine") != "table").all()
+    )
+    new = (
+        by_entity.filter("new")
+        .join(snapshot.items.select("entity_idx"), on="entity_idx", how="anti")
+        .join(snapshot.entities, on="entity_idx")
+        .sort("triples", "name", descending=[True, False])
+        .group_by("entity_type", maintain_order=True)
+        .agg(count=pl.len(), samples=pl.col("name").head(samples))
+        .sort("count", "entity_type", descending=[True, False])
+    )
+    return tuple(NewEntities(kind, count, tuple(names)) for kind, count, names in new.iter_rows())
+
+
+_ENDS = ("head_idx", "tail_idx")
 
 
 def _share(values: pl.Series) -> float:

@@ -19,6 +19,7 @@ from graph_etl.audit import BuildAudit
 from graph_etl.errors import ExtractionError, GraphEtlError
 from graph_etl.extraction.config import ExtractionConfig
 from graph_etl.extraction.documents import ItemTexts, extraction_schema
+from graph_etl.extraction.gold_check import gold_check
 from graph_etl.extraction.ledger import Ledger
 from graph_etl.extraction.records import Document
 from graph_etl.extraction.run import ExtractionRun, Progress
@@ -44,7 +45,8 @@ def extract_items(
         texts: What is read.
         known: What the graph has from tables.
         ledger: The file of answers.
-        audit: Gets the accounting of every engine: ``extraction.ENGINE``.
+        audit: Gets the accounting of every engine, ``extraction.ENGINE``, and how well labelled
+            texts were read.
         progress: Told how far it is.
 
     Raises:
@@ -57,8 +59,9 @@ def extract_items(
         texts.documents.write_parquet(shared / "documents.parquet")
         known.names.write_parquet(shared / "names.parquet")
         known.triples.write_parquet(shared / "triples.parquet")
-        accounts = _in_child((config, texts.source, shared, ledger), progress)
-        for account in accounts:
+        done = _in_child((config, texts.source, shared, ledger), progress)
+        audit.extraction = {"gold": done["gold"]} if config.gold else {}
+        for account in done["accounts"]:
             counts = audit.table(f"extraction.{account['engine']}")
             counts.rows_in += account["items_in"]
             counts.rows_kept += account["extracted"] + account["cached"]
@@ -75,8 +78,8 @@ def extract_items(
         )
 
 
-def _in_child(arguments: tuple[Any, ...], progress: Progress) -> list[dict[str, Any]]:
-    """Run the engines in a new process; return their accounting."""
+def _in_child(arguments: tuple[Any, ...], progress: Progress) -> dict[str, Any]:
+    """Run the engines in a new process; return their accounting and the check of gold."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(there, *arguments), name="graph-etl extraction")
@@ -86,7 +89,7 @@ def _in_child(arguments: tuple[Any, ...], progress: Progress) -> list[dict[str, 
         while True:
             kind, content = here.recv()
             if kind == "done":
-                return list(content)
+                return dict(content)
             if kind == "error":
                 raise content
             progress(*content)
@@ -123,11 +126,14 @@ def _child(
             run = ExtractionRun(
                 stages, schema, kept, limits=config.limits, run_limits=config.run, progress=tell
             )
+            check = gold_check(config.gold, [one.extractor.engine for one in stages])
             documents = (Document(*row) for row in rows.iter_rows())
-            made = extracted_statements(run.over(documents, rows.height), source)
+            found = check.watched(run.over(documents, rows.height))
+            made = extracted_statements(found, source)
         made.statements.write_parquet(shared / "statements.parquet")
         made.names.write_parquet(shared / "entities.parquet")
-        messages.send(("done", [account.as_dict() for account in run.accounts]))
+        accounts = [account.as_dict() for account in run.accounts]
+        messages.send(("done", {"accounts": accounts, "gold": check.record()}))
     except GraphEtlError as error:
         messages.send(("error", error))
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from graph_etl.extraction.extractor import Extractor, Request
+from graph_etl.extraction.extractor import Cost, Extractor, Request
 from graph_etl.extraction.records import (
     Answer,
     ExtractedTriple,
@@ -166,6 +166,11 @@ class Cascade(Extractor):
                 yield Answer(doc_id, "", extraction=extraction, usage=usage[doc_id])
             else:
                 yield replace(failures[doc_id], usage=usage[doc_id])
+
+    def cost_of(self, usage: Usage) -> Cost | None:
+        """See Extractor; not known where several engines of different prices were asked."""
+        costs = {one.extractor.cost_of(usage) for one in self._stages} - {None}
+        return costs.pop() if len(costs) == 1 else None
 
     def _ask(
         self,

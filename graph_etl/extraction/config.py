@@ -73,10 +73,14 @@ class BudgetConfig(FrozenModel):
     price_per_million_completion_tokens: float = Field(default=0.0, ge=0)
     """Money for a million tokens out."""
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether it knows what tokens cost."""
+        return self.price_per_million_prompt_tokens + self.price_per_million_completion_tokens > 0
+
     @model_validator(mode="after")
     def _priced(self) -> Self:
-        prices = self.price_per_million_prompt_tokens + self.price_per_million_completion_tokens
-        if self.max_cost is not None and not prices:
+        if self.max_cost is not None and not self.is_priced:
             raise ValueError("expected the prices of tokens with max_cost (got none)")
         return self
 
@@ -160,6 +164,10 @@ class ExtractionConfig(FrozenModel):
     """What of an answer counts."""
     run: RunLimits = RunLimits()
     """When a text is given up, and when the whole run fails."""
+    gold: str | None = None
+    """File of labelled texts (docs/how-to/extraction-bert.md), or "corpus:films/gold.jsonl": of
+    those among the texts that are read, each build tells precision and recall; null: it tells
+    none."""
 
     @model_validator(mode="after")
     def _table_has_text(self) -> Self:

@@ -37,6 +37,7 @@ def measured(
     extractor: Extractor,
     *,
     schema: GraphSchema | None = None,
+    limits: ExtractionLimits | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[str, Any], list[Extraction]]:
     """Return an engine's scores and speed as plain values, and what it said of each document.
@@ -45,6 +46,7 @@ def measured(
         gold: Labelled documents.
         extractor: The engine.
         schema: Answers are first validated against it, as in a run; None: they count as they are.
+        limits: What of an answer counts then; None: as in a run by default.
         progress: Told in words how far it is.
 
     Raises:
@@ -66,9 +68,9 @@ def measured(
             progress(f"{len(found)} of {len(documents)} documents")
     seconds = time.perf_counter() - begun
     if schema is not None:
-        limits = ExtractionLimits()
+        within = limits or ExtractionLimits()
         found = {
-            name: validated(documents[name], one, schema, limits) for name, one in found.items()
+            name: validated(documents[name], one, schema, within) for name, one in found.items()
         }
     sentences = sum(len(sentences_of(one.text, words_of(one.text))) for one in documents.values())
     record = {
@@ -79,7 +81,9 @@ def measured(
         "failures": failures,
         "seconds": round(seconds, 3),
         "sentences_per_s": round(sentences / seconds, 1),
+        "texts_per_s": round(len(documents) / seconds, 2),
         "usage": asdict(usage),
+        "cost": None if (cost := extractor.cost_of(usage)) is None else asdict(cost),
         "scores": as_record(scores_of(gold, found)),
     }
     empty = {one.document.doc_id: Extraction(one.document.doc_id) for one in gold}

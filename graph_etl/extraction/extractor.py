@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from graph_etl.extraction.records import Answer, Document
+from graph_etl.extraction.records import Answer, Document, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,23 @@ class Request:
 
     document: Document
     attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money.
+
+    Attributes:
+        amount: How much.
+        currency: Of what.
+    """
+
+    amount: float
+    currency: str
+
+    def told(self) -> str:
+        """Return it in words: "0.042 USD"."""
+        return f"{self.amount:,.4g} {self.currency}"
 
 
 class Extractor(ABC):
@@ -63,6 +80,10 @@ class Extractor(ABC):
         Raises:
             ExtractionError: The engine cannot go on at all: the budget is spent, the key is wrong.
         """
+
+    def cost_of(self, usage: Usage) -> Cost | None:
+        """Return the money that answers took; None where it costs none, or prices are unknown."""
+        return None
 
     def close(self) -> None:  # noqa: B027  most engines hold nothing
         """Release what the engine holds."""

@@ -89,7 +89,7 @@ def schema_of_gold(gold: Iterable[GoldDocument]) -> GraphSchema:
     )
 
 
-def read_gold(path: Path) -> list[GoldDocument]:
+def read_gold(path: Path, texts: Iterable[Document] | None = None) -> list[GoldDocument]:
     """Return the labelled documents of a file, its format recognised by its fields.
 
     - conll04: a JSON list of {tokens, tags (BILOU), relations (head, tail, type)}, head and tail
@@ -103,11 +103,20 @@ def read_gold(path: Path) -> list[GoldDocument]:
 
     Tokens are joined by one space; "-LRB-" and the like are written as brackets.
 
+    Args:
+        path: The file.
+        texts: Documents, others among them, of a file in format "spans" that has ``content_hash``
+            (SHA-256 of the text) in place of the texts: labels may be given away where texts may
+            not. None: the texts stand in the file.
+
     Raises:
-        DataError: The file is absent, of no known format, or a record is damaged; the message
-            names file, record and field.
+        DataError: The file is absent, of no known format, a record is damaged, or its text is
+            missing or not the one that was labelled; the message names file, record and field.
     """
     records = _records(path)
+    if texts is not None:
+        by_id = {one.doc_id: one for one in texts}
+        records = [(place, _with_text(record, by_id, path, place)) for place, record in records]
     if not records:
         raise DataError(f"Expected labelled documents in {path}, got an empty file")
     form = _format_of(records[0][1], path)
@@ -172,6 +181,22 @@ def _records(path: Path) -> list[tuple[str, Any]]:
             except json.JSONDecodeError as error:
                 raise DataError(f"Expected JSON in {path}, line {number}, got: {error}") from error
     return records
+
+
+def _with_text(
+    record: Any, texts: Mapping[str, Document], path: Path, place: str
+) -> dict[str, Any]:
+    """Return a record with the text and the subject that its labels belong to."""
+    doc_id = str(record.get("doc_id")) if isinstance(record, Mapping) else ""
+    document = texts.get(doc_id)
+    if document is None or document.content_hash != record.get("content_hash"):
+        got = "none" if document is None else "another one"
+        raise DataError(
+            f"Expected the text of document '{doc_id}' that {path}, {place}, has labels of, got "
+            f"{got}; give the texts that were labelled"
+        )
+    subject = ("subject_id", "subject_type", "subject_name")
+    return {**record, "text": document.text, **{one: getattr(document, one) for one in subject}}
 
 
 def _format_of(record: Any, path: Path) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
-from graph_etl.extraction.config import BudgetConfig
 from graph_etl.extraction.gold import GoldDocument
 from graph_etl.extraction.page_texts import VERDICTS, article, colour_of
 from graph_etl.extraction.records import Extraction
@@ -50,14 +49,12 @@ class ShownEngine:
 def shown_engines(
     runs: Sequence[Mapping[str, Any]],
     said: Sequence[Sequence[Extraction]],
-    budget: BudgetConfig | None = None,
 ) -> list[ShownEngine]:
     """Return what to show of measured runs; further runs of one engine give its stability.
 
     Args:
         runs: Records of ``evaluation.measured``.
         said: What each run said of the documents.
-        budget: Prices of tokens.
     """
     shown: dict[str, ShownEngine] = {}
     firsts: dict[str, Sequence[Extraction]] = {}
@@ -68,28 +65,26 @@ def shown_engines(
             continue
         firsts[key] = answers
         shown[key] = ShownEngine(
-            f"{run['engine']} {len(shown) + 1}" if len(runs) > 1 else run["engine"],
+            run.get("name") or run["engine"],
             run,
             {one.doc_id: one for one in answers},
-            _cost(run, len(answers), budget or BudgetConfig()),
+            _cost(run, len(answers)),
         )
     return list(shown.values())
 
 
-def _cost(run: Mapping[str, Any], documents: int, budget: BudgetConfig) -> str:
+def _cost(run: Mapping[str, Any], documents: int) -> str:
     """Return the money for a thousand texts in words."""
-    usage = run.get("usage")
+    usage, cost = run.get("usage"), run.get("cost")
     if usage is None:
         return ""
     if not usage["requests"]:
         return "no requests"
-    tokens = usage["prompt_tokens"], usage["completion_tokens"]
-    prices = budget.price_per_million_prompt_tokens, budget.price_per_million_completion_tokens
-    told = f"{sum(tokens) / documents * 1000:,.0f} tokens"
-    if not any(prices):
+    tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+    told = f"{tokens / documents * 1000:,.0f} tokens"
+    if cost is None:
         return told
-    money = sum(n * price for n, price in zip(tokens, prices, strict=True)) / 1e6
-    return f"{money / documents * 1000:.2f} {budget.currency}, {told}"
+    return f"{cost['amount'] / documents * 1000:.2f} {cost['currency']}, {told}"
 
 
 def evaluation_page(

@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import Field
 
-from graph_etl.errors import ExtractionError
-from graph_etl.extraction.extractor import Extractor, Request
+from graph_etl.errors import ExtractionError, TooManyFailuresError
+from graph_etl.extraction.extractor import Cost, Extractor, Request
 from graph_etl.extraction.ledger import Ledger, key_of
 from graph_etl.extraction.records import Document, Extraction, Usage
 from graph_etl.extraction.validation import ExtractionLimits, rejections_by_reason, validated
@@ -73,7 +73,8 @@ class StageAccount:
         bad_answers: Answers of this run that were no good.
         mentions, triples: That count.
         rejected: Reason -> what engines said and does not count.
-        usage: What this run cost.
+        usage: What this run took.
+        cost: The money for it; None where it costs none or prices are unknown.
         seconds: Wall time in the engine.
     """
 
@@ -90,6 +91,7 @@ class StageAccount:
     triples: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    cost: Cost | None = None
     seconds: float = 0.0
 
     def check(self) -> None:
@@ -171,8 +173,10 @@ class ExtractionRun:
             total: How many there are, for the progress.
 
         Raises:
-            ExtractionError: A doc_id stands twice, an engine cannot go on, or more documents than
-                ``max_failed_share`` have no good answer. What was answered is kept.
+            ExtractionError: A doc_id stands twice, or an engine cannot go on. What was answered is
+                kept.
+            TooManyFailuresError: More documents than ``max_failed_share`` have no good answer; it
+                comes after the last document.
         """
         self._total = total if total is not None else 0
         rest = iter(documents)
@@ -252,6 +256,7 @@ class ExtractionRun:
                 if extractor.keeps_answers:
                     self._ledger.record(extractor, document, attempt, answer)
                 account.usage += answer.usage
+                account.cost = extractor.cost_of(account.usage)
                 if answer.extraction is not None:
                     good[key] = answer.extraction
                 elif answer.failure is not None and not answer.failure.answered:
@@ -275,12 +280,16 @@ class ExtractionRun:
 
     def _report(self, account: StageAccount, done: int, asked: int, seconds: float) -> None:
         reached = account.items_in + done
-        left = seconds / max(done, 1) * max((self._total or asked) - reached, asked - done, 0)
+        to_come = max((self._total or asked) - reached, asked - done, 0)
+        left = seconds / max(done, 1) * to_come
         of = f" of {self._total:,}" if self._total else ""
-        cost = account.usage
-        spent = f", {cost.requests:,} requests" if cost.requests else ""
-        tokens = cost.prompt_tokens + cost.completion_tokens
+        usage = account.usage
+        spent = f", {usage.requests:,} requests" if usage.requests else ""
+        tokens = usage.prompt_tokens + usage.completion_tokens
         spent += f", {tokens:,} tokens" if tokens else ""
+        if account.cost is not None:
+            whole = account.cost.amount * (1 + to_come / max(account.extracted + done, 1))
+            spent += f", {account.cost.told()} of about {whole:,.4g}"
         self._tell(
             f"{account.engine}: {reached:,}{of} texts{spent}, about {_duration(left)} left",
             reached / max(self._total, reached, 1),
@@ -290,7 +299,7 @@ class ExtractionRun:
         for account in self.accounts:
             share = account.dead_lettered / max(account.items_in, 1)
             if share > self._run_limits.max_failed_share:
-                raise ExtractionError(
+                raise TooManyFailuresError(
                     f"Expected at most {self._run_limits.max_failed_share:.1%} of the texts "
                     f"without a good answer, got {share:.1%}: {account.line()}; "
                     f"{account.unanswered} of them got no answer at all. Look at the dead letters "

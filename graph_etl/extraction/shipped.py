@@ -6,6 +6,7 @@ cache under a digest of all that they follow from.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from graph_etl.extraction.run import Progress
 from graph_etl.table_config import SHIPPED
 
 # The settings were chosen on a tenth of the training part; the gold part was not looked at.
-_SETTINGS = {"epochs": 14, "final_fit": False, "seed": 0}
+_SETTINGS = {"epochs": 20, "final_fit": False, "seed": 0}
 
 
 def model_folder(model: str, progress: Progress) -> Path:
@@ -35,7 +36,11 @@ def model_folder(model: str, progress: Progress) -> Path:
 
 
 def trained_from_corpus(name: str, progress: Progress) -> Path:
-    """Return the folder of the extractor that a corpus' training part gives; train it if needed."""
+    """Return the folder of the extractor that a corpus' training part gives; train it if needed.
+
+    Of several processes one trains, the others wait for it: two trainings would differ in their
+    last bits, and every text would be asked about anew.
+    """
     from graph_etl.extraction.bert import TrainConfig, train_extractor
     from graph_etl.fetch import RESOURCES, cache_dir
 
@@ -48,14 +53,18 @@ def trained_from_corpus(name: str, progress: Progress) -> Path:
     ]
     digest = hashlib.sha256(json.dumps(follows_from).encode()).hexdigest()
     out = cache_dir() / "extractors" / f"{name}-{digest[:12]}"
-    if not out.is_dir():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        train_extractor(
-            load_corpus(name, "train"),
-            [],
-            config,
-            out,
-            schema=corpus_schema(name),
-            progress=lambda what: progress(f"training an extractor on the {name}: {what}", 0.0),
-        )
+    if out.is_dir():
+        return out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.with_suffix(".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not out.is_dir():
+            train_extractor(
+                load_corpus(name, "train"),
+                [],
+                config,
+                out,
+                schema=corpus_schema(name),
+                progress=lambda what: progress(f"training an extractor on the {name}: {what}", 0.0),
+            )
     return out

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from graph_etl.extraction.config import BertConfig, Engine, GazetteerConfig
+from graph_etl.extraction.composition import Cascade
+from graph_etl.extraction.config import BertConfig, Engine, ExtractionConfig, GazetteerConfig
 from graph_etl.extraction.extractor import Extractor
 from graph_etl.extraction.run import Progress, Stage
 from graph_etl.graph_schema import GraphSchema
@@ -46,18 +47,35 @@ def open_stages(
         ExtractionError, ConfigError, MissingDependencyError: An engine cannot be opened.
     """
     with ExitStack() as stack:
-        yield [
-            Stage(
-                stack.enter_context(_opened(config, schema, known, progress)),
-                config.unsure_below,
-            )
-            for config in engines
-        ]
+        yield _stages(stack, engines, schema, known, progress)
 
 
-def _opened(
-    config: Engine, schema: GraphSchema, known: KnownGraph, progress: Progress
-) -> Extractor:
+def opened_cascade(
+    config: ExtractionConfig, schema: GraphSchema, known: KnownGraph, progress: Progress
+) -> Cascade:
+    """Return the engines of a section as one, which closes them; errors as ``open_stages``."""
+    with ExitStack() as stack:
+        stages = _stages(stack, config.engines, schema, known, progress)
+        cascade = Cascade(stages, schema, config.limits, max_attempts=config.run.max_attempts)
+        stack.pop_all()
+    return cascade
+
+
+def _stages(
+    stack: ExitStack,
+    engines: Sequence[Engine],
+    schema: GraphSchema,
+    known: KnownGraph,
+    progress: Progress,
+) -> list[Stage]:
+    return [
+        Stage(stack.enter_context(opened(config, schema, known, progress)), config.unsure_below)
+        for config in engines
+    ]
+
+
+def opened(config: Engine, schema: GraphSchema, known: KnownGraph, progress: Progress) -> Extractor:
+    """Return an engine, ready to be asked; arguments and errors as ``open_stages``."""
     if isinstance(config, GazetteerConfig):
         from graph_etl.extraction.gazetteer import GazetteerExtractor
 

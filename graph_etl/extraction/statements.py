@@ -16,9 +16,9 @@ import polars as pl
 from graph_etl.attributes import STATEMENT
 from graph_etl.entities import entity_key
 from graph_etl.extraction.extractor import Extractor
-from graph_etl.extraction.grounding import folded
-from graph_etl.extraction.records import Document, ExtractedTriple, Extraction, Mention
+from graph_etl.extraction.records import Document, ExtractedTriple, Extraction
 from graph_etl.extraction.run import Extracted
+from graph_etl.extraction.things import full_names
 
 EVIDENCE: Mapping[str, pl.DataType] = {
     "evidence.text": pl.String(),  # the stretch of the text that says so
@@ -88,30 +88,6 @@ def run_id_of(extractor: Extractor) -> str:
     """Return the id of all triples that an engine gives; the same engine gives the same."""
     digest = hashlib.sha256(extractor.fingerprint.encode()).hexdigest()
     return f"{extractor.engine}-{digest[:12]}"
-
-
-def full_names(document: Document, mentions: Sequence[Mention]) -> list[str]:
-    """Return the name of each mention: the longer one of the document where it is a part of it.
-
-    A mention is a part where its words begin or end exactly one longer name of its type. White
-    space within a name is one space.
-    """
-    spelled = [" ".join(document.text[one.start : one.end].split()) for one in mentions]
-    words = [tuple(folded(name).text.split()) for name in spelled]
-    names = []
-    for mention, name, own in zip(mentions, spelled, words, strict=True):
-        longer = {
-            other: full
-            for one, full, other in zip(mentions, spelled, words, strict=True)
-            if one.entity_type == mention.entity_type and _is_part(own, other)
-        }
-        names.append(next(iter(longer.values())) if len(longer) == 1 else name)
-    return names
-
-
-def _is_part(own: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    size = len(own)
-    return 0 < size < len(other) and own in (other[-size:], other[:size])
 
 
 def _row(

@@ -90,38 +90,6 @@ def _type_table(figures: GraphStatistics) -> Markup:
     return table(names, rows)
 
 
-def texts_section(report: ReportInput) -> Markup | None:
-    """Return what the texts add to the graph, with the words that say so."""
-    if report.statistics is None or not report.statistics.extracted:
-        return None
-    extracted = report.statistics.extracted
-    total = sum(one.triples for one in extracted)
-    intro = tag(
-        "p",
-        f"{wording.counted(total, 'triple')} that no table has, read out of the items' texts. "
-        "Each carries the stretch of text that says so.",
-    )
-    rows: list[list[Content]] = [
-        [
-            from_data(one.relation),
-            wording.count(one.triples),
-            f"{one.mean_confidence:.2f}",
-            join(
-                tag(
-                    "p",
-                    from_data(f"{said.head} → {said.tail}"),
-                    ": “",
-                    from_data(said.evidence),
-                    "”",
-                )
-                for said in one.samples
-            ),
-        ]
-        for one in extracted
-    ]
-    return join([intro, table(("relation", "triples", "mean confidence", "for example"), rows)])
-
-
 def audit_section(report: ReportInput) -> Markup | None:
     """Return rows in, kept, dropped and repaired by table; links made; and findings in the data."""
     parts = [*_links(report.audit.get("links", {})), *_tables(report.audit.get("tables", {}))]

@@ -9,7 +9,7 @@ from pathlib import Path
 from graph_etl.markup import Markup, from_data, tag, text
 from graph_etl.snapshot import write_synced
 from kgrec.report import wording
-from kgrec.report.graph_figures import audit_section, graph_section, texts_section
+from kgrec.report.graph_figures import audit_section, graph_section
 from kgrec.report.inputs import ReportInput
 from kgrec.report.model_parts import curves_section, pipeline_section
 from kgrec.report.path_drawing import drawing_section
@@ -22,6 +22,7 @@ from kgrec.report.provenance import (
 from kgrec.report.results import beyond_section, plot_section, tables_section
 from kgrec.report.shown_answers import answers_section, deletion_section
 from kgrec.report.summary import summary
+from kgrec.report.texts_added import texts_section
 
 Section = Callable[[ReportInput], Markup | None]
 

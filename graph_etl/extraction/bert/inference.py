@@ -15,7 +15,7 @@ from graph_etl.extraction.bert.artifact import load_model
 from graph_etl.extraction.extractor import Extractor, Request
 from graph_etl.extraction.records import Answer, Extraction
 
-ANSWER_VERSION = 1
+ANSWER_VERSION = 2
 """Rises when the same weights would answer otherwise: words, windows, decoding."""
 
 

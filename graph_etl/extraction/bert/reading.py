@@ -19,6 +19,7 @@ from graph_etl.extraction.bert.labels import Labels
 from graph_etl.extraction.bert.model import JointModel
 from graph_etl.extraction.bert.windows import IntArray, Window, windows_of
 from graph_etl.extraction.records import Document, ExtractedTriple, Extraction, Mention, Span
+from graph_etl.extraction.things import each_thing_once
 
 BATCH_PIECES = 1024
 """Word pieces of a batch, padding among them."""
@@ -107,8 +108,8 @@ def extractions_of(
 ) -> list[Extraction]:
     """Return the readings of windows as one extraction for each document.
 
-    A relation's confidence is its score moved so that the threshold stands at 0.5: odds divided by
-    the threshold's odds.
+    The subject has each relation to each thing once. A relation's confidence is its score moved so
+    that the threshold stands at 0.5: odds divided by the threshold's odds.
     """
     mentions: list[list[Mention]] = [[] for _ in documents]
     triples: list[list[ExtractedTriple]] = [[] for _ in documents]
@@ -132,7 +133,7 @@ def extractions_of(
                 )
             )
     return [
-        Extraction(document.doc_id, tuple(found), tuple(said))
+        each_thing_once(document, Extraction(document.doc_id, tuple(found), tuple(said)))
         for document, found, said in zip(documents, mentions, triples, strict=True)
     ]
 

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 from graph_etl.errors import ExtractionError
 from graph_etl.extraction.config import LlmConfig
-from graph_etl.extraction.extractor import Extractor, Request
+from graph_etl.extraction.extractor import Cost, Extractor, Request
 from graph_etl.extraction.llm.answers import BadAnswer, read_answer
+from graph_etl.extraction.llm.budget import Budget, Reserved
 from graph_etl.extraction.llm.calls import Caller
 from graph_etl.extraction.llm.client import ChatClient, Reply
 from graph_etl.extraction.llm.estimate import Estimate, Prompt, estimated
@@ -83,6 +84,12 @@ class LlmExtractor(Extractor):
                 yield item
         finally:
             future.cancel()
+
+    def cost_of(self, usage: Usage) -> Cost | None:
+        """See Extractor."""
+        tokens = Reserved(usage.prompt_tokens, usage.completion_tokens)
+        budget = self._config.budget
+        return Cost(Budget(budget).cost_of(tokens), budget.currency) if budget.is_priced else None
 
     def dry_run(self, documents: Sequence[Document]) -> Estimate:
         """Return what it would take to ask about documents; no model is called.

@@ -5,6 +5,8 @@ import sqlite3
 import pytest
 
 from graph_etl.errors import ConfigError
+from graph_etl.extraction.documents import extraction_schema
+from graph_etl.extraction.gold_check import gold_check
 from graph_etl.mappings import load_mapping, mapping_names, recognise
 from graph_etl.pipeline import build
 
@@ -97,7 +99,7 @@ def folders(tmp_path):
 
 def test_every_mapping_loads_and_says_what_it_is():
     names = mapping_names()
-    assert len(names) == 9
+    assert len(names) == 11
     for name in names:
         config = load_mapping(name)
         assert config.name == name
@@ -135,7 +137,10 @@ def built(folders, tmp_path, name):
 
 
 def test_movielens_demo(folders, tmp_path):
-    snapshot = built(folders, tmp_path, "movielens-demo")
+    config = load_mapping("movielens-demo")
+    section = config.extraction.model_copy(update={"enabled": False})  # it would train a model
+    tables_alone = config.model_copy(update={"extraction": section})
+    snapshot = build(tables_alone, data=folders["movielens-demo"], out=tmp_path / "out").snapshot
     assert triples(snapshot) == {
         ("Sting, The", "has_genre", "Comedy"),
         ("Sting, The", "has_genre", "Crime"),
@@ -155,6 +160,14 @@ def test_movielens_demo(folders, tmp_path):
     assert snapshot.interactions["positive"].to_list() == [True, False]
     dropped = snapshot.manifest["audit"]["tables"]["attributes.movies.db:omdb.made_in"]["dropped"]
     assert dropped == {"missing-value word": 1}
+
+
+def test_the_demo_reads_the_shipped_texts_by_their_schema():
+    section = load_mapping("movielens-demo").extraction
+    assert [one.engine for one in section.engines] == ["gazetteer", "bert"]
+    assert {one.name for one in extraction_schema(section).entity_types} > {"person", "place"}
+    gold = gold_check(section.gold, ["bert"]).record()
+    assert (gold["texts"], gold["absent"]) == (0, 100)
 
 
 def test_ml_100k_with_its_published_graph(folders, tmp_path):

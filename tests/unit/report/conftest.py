@@ -13,6 +13,7 @@ from graph_etl.statistics import (
     DegreeBin,
     ExtractedFigures,
     GraphStatistics,
+    NewEntities,
     RelationFigures,
     SaidTriple,
     TextFigures,
@@ -33,6 +34,7 @@ from kgrec.report import ReportInput
 from kgrec.serving.deletion_test import DeletionTest
 from kgrec.serving.recommender import Recommender
 
+KINDS = ("entities", "triples")
 HOSTILE = "<script>alert('x')</script> \"&amp; \u202etxt \x00 \ud800 <img src=http://e.example/x>"
 
 
@@ -105,6 +107,7 @@ def figures() -> GraphStatistics:
         degrees=(DegreeBin(0, 0, 0), DegreeBin(1, 2, 60), DegreeBin(1000, None, 1)),
         text=TextFigures(items=60, with_text=0, median_characters=0.0, interaction_share=0.0),
         extracted=(ExtractedFigures("set_in", 7, 0.875, (SaidTriple("Film", "Rome", HOSTILE),)),),
+        extracted_entities=(NewEntities(HOSTILE, 5, ("Rome", HOSTILE)),),
     )
 
 
@@ -132,6 +135,13 @@ def report(
     users = [str(recommender.artifact.users.ids[user]) for user in (0, 1)]
     link = {"linked": 40, "ambiguous": 5, "unlinked": 15, "by_method": {"exact": 40}}
     rows = {"rows_in": 70, "rows_kept": 60, "dropped": {HOSTILE: 10}, "repaired": {}, "noted": {}}
+    counts = {"precision": 0.75, "recall": 0.5, "f1": 0.6, "right": 3, "said": 4, "true": 6,
+              "f1_interval_95": [0.5, 0.7]}  # fmt: skip
+    scores = {kind: {"strict": {"all": counts, "set_in": counts}} for kind in KINDS}
+    engines = {name: dict.fromkeys(KINDS, counts) for name in ("bert", HOSTILE)}
+    gold = {"texts": 10, "absent": 0, "together": scores, "engines": engines}
+    read = {**rows, "dropped": {}, "noted": {"triples": 9}}
+    tables_of = {"items": rows, "texts": rows, "extraction.bert": read}
     return ReportInput(
         name=f"small {HOSTILE}",
         dataset=data,
@@ -143,7 +153,7 @@ def report(
         answers={user: recommender.recommend(user, k=10, explain=True) for user in users},
         deletion=DeletionTest(0.71, 0.64, 0.78, 0.02, 200, 3, {"path": 150, "follows": 50}),
         statistics=figures,
-        audit={"links": {HOSTILE: link}, "tables": {"items": rows}},
+        audit={"links": {HOSTILE: link}, "tables": tables_of, "extraction": {"gold": gold}},
         data_audit=audit_dataset(data)[1],
         curves={"towers": (CurvePoint(10, 2.5, 0.1), CurvePoint(20, 2.0, 0.2))},
         timings_s={"towers": 61.0},

@@ -200,3 +200,16 @@ def test_baseline_is_called_tuned_only_where_the_run_says_how(report: ReportInpu
     assert "with tuned settings" not in words_of(summary(report))
     tuned = replace(report, config={"tuning": {"trials": 10}})
     assert "against ease with tuned settings" in words_of(summary(tuned))
+
+
+def test_texts_are_told_with_how_well_they_were_read(report: ReportInput) -> None:
+    page = render_report(report)
+    section = page[page.index('id="texts"') : page.index('id="audit"')]
+    words = re.sub(r"<[^>]*>", " ", section).replace("\u00a0", " ")
+    assert "60 texts gave 9 triples (" in re.sub(r"\s+", " ", words)
+    assert "7 triples stand in the graph that no table has, and 5 entities" in words
+    assert "10 labelled texts" in words
+    assert "75.0 % of 4" in words
+    assert "50.0 % of 6" in words
+    gone = {name: part for name, part in report.audit.items() if name != "extraction"}
+    assert "labelled" not in render_report(replace(report, audit=gone))

@@ -19,7 +19,7 @@ from graph_etl.extraction.corpora import (
 )
 from graph_etl.extraction.gold import GoldDocument
 from graph_etl.extraction.records import Document, ExtractedTriple, Extraction, Mention
-from graph_etl.extraction.statements import full_names
+from graph_etl.extraction.things import full_names
 from graph_etl.extraction.validation import ExtractionLimits, validated
 
 SIZES = {"films": (200, 100), "chinese": (120, 60)}

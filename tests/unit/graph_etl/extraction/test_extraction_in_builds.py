@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import polars as pl
 import pytest
+from llm_fixtures import ScriptedServer, completion
 
 from graph_etl import build, dataset_config_from
 from graph_etl.errors import ConfigError, DataError
 from graph_etl.extraction.build_step import LEDGER
+from graph_etl.extraction.gold import GoldDocument, GoldRelation, save_spans
+from graph_etl.extraction.records import Document, Mention
 from graph_etl.extraction.statements import EVIDENCE
 from graph_etl.statistics import statistics_of
 
@@ -133,6 +139,50 @@ def test_statistics_tell_what_texts_add(tmp_path):
     said = figures.samples[0]
     assert (said.head, said.tail, said.evidence) == ("Rain", "Rome", ITEMS["blurb"][1])
     assert statistics_of(built(tmp_path / "off", enabled=False).snapshot).extracted == ()
+
+
+def test_labelled_texts_tell_how_well_they_were_read(tmp_path):
+    text = ITEMS["blurb"][1]
+    place = Mention(text.index("Rome"), text.index("Rome") + 4, "place")
+    person = Mention(text.index("Bo Chan"), len(text) - 1, "person")
+    read = GoldDocument(
+        Document("a", text, "book:2", "book"),
+        (place, person),
+        (GoldRelation(None, "set_in", 0), GoldRelation(None, "written_by", 1)),
+    )
+    other = replace(read, document=Document("b", text + text, "book:9", "book"))
+    save_spans([read, other], tmp_path / "gold.jsonl")
+    gold = built(tmp_path / "out", gold=str(tmp_path / "gold.jsonl")).audit["extraction"]["gold"]
+    assert (gold["texts"], gold["absent"]) == (1, 1)
+    assert gold["together"]["triples"]["strict"]["all"]["f1"] == 1.0
+    assert gold["engines"]["gazetteer"]["entities"]["right"] == 2
+    assert "extraction" not in built(tmp_path / "none").audit
+
+
+def test_what_a_table_says_stays_the_tables(tmp_path):
+    result = built(tmp_path)
+    graph = result.snapshot
+    of_dust = graph.triples.filter(pl.col("doc_id") == "1")  # its text says Rome and Ann Lee too
+    assert set(of_dust["engine"]) == {"table"}
+    assert statistics_of(graph).extracted_entities == ()  # Rome is known from the first book
+
+
+def test_entities_that_only_texts_name_are_counted(tmp_path):
+    items = ITEMS.with_columns(blurb=pl.Series(["Lost in OSLO.", "", ""]))
+    said = {
+        "entities": [{"name": "OSLO", "type": "place"}],
+        "triples": [{"head": "@", "relation": "book set_in place", "tail": "OSLO",
+                     "evidence": "OSLO"}],
+    }  # fmt: skip
+    server = ScriptedServer(lambda asked, number: completion(json.dumps(said)))
+    engines = [{"engine": "llm", "model": "m", "base_url": server.url}]
+    try:
+        sources = {"items": items, "log": LOG}
+        result = build(config(engines=engines), out=tmp_path, sources=sources)
+    finally:
+        server.close()
+    [found] = statistics_of(result.snapshot).extracted_entities
+    assert (found.entity_type, found.count, found.samples) == ("place", 1, ("OSLO",))
 
 
 def test_a_missing_column_of_text_is_named(tmp_path):

@@ -10,8 +10,6 @@ from scripted_extraction import Scripted, film, mention, places, schema
 from typer.testing import CliRunner
 
 from graph_etl.cli import app
-from graph_etl.extraction import engines
-from graph_etl.extraction.config import BudgetConfig
 from graph_etl.extraction.evaluation import measured
 from graph_etl.extraction.gold import GoldDocument, GoldRelation, save_spans
 from graph_etl.extraction.page import ShownEngine, evaluation_page, shown_engines
@@ -140,15 +138,13 @@ def test_runs_of_one_engine_are_shown_once_with_their_stability():
     runs = [run(Scripted(said)), run(Scripted(lambda request: Extraction("film-1")))]
     runs.append(run(Scripted(said, fingerprint="two")))
     records, extractions = zip(*runs, strict=True)
-    prices = BudgetConfig(
-        price_per_million_prompt_tokens=1000, price_per_million_completion_tokens=2000
-    )
-    one, two = shown_engines(records, extractions, prices)
+    records[0]["cost"] = {"amount": 0.02, "currency": "USD"}
+    one, two = shown_engines(records, extractions)
     assert one.stability == {"entities": 0.0, "triples": 0.0}
     assert two.stability is None
     assert one.extractions["film-1"].mentions
     assert one.cost_per_1000 == "20.00 USD, 15,000 tokens"  # 10 tokens in and 5 out for each text
-    assert shown_engines(records, extractions)[0].cost_per_1000 == "15,000 tokens"
+    assert two.cost_per_1000 == "15,000 tokens"
 
 
 def test_an_engine_without_requests_costs_nothing():
@@ -157,13 +153,15 @@ def test_an_engine_without_requests_costs_nothing():
     assert shown_engines([free], [extractions])[0].cost_per_1000 == "no requests"
 
 
-def test_the_command_writes_the_page(tmp_path, monkeypatch):
-    monkeypatch.setitem(engines.ENGINES, "scripted", lambda model: Scripted(fingerprint=model))
+def test_the_command_writes_the_page(tmp_path):
     save_spans([GOLD], tmp_path / "gold.jsonl")
-    arguments = ["extract", "evaluate", "--engine", "scripted", "--model", "a", "--model", "b"]
-    paths = ["--gold", str(tmp_path / "gold.jsonl"), "--html", str(tmp_path / "new" / "page.html")]
-    answer = CliRunner().invoke(app, [*arguments, *paths, "--json"])
+    (tmp_path / "names.csv").write_text("entity_type,name\nplace,Rome\n")
+    arguments = ["extract", "evaluate", "--engine", "gazetteer", "--runs", "2"]
+    arguments += ["--names", str(tmp_path / "names.csv"), "--gold", str(tmp_path / "gold.jsonl")]
+    page_file = tmp_path / "new" / "page.html"
+    answer = CliRunner().invoke(app, [*arguments, "--html", str(page_file), "--json"])
     assert answer.exit_code == 0, answer.output
-    page = Elements((tmp_path / "new" / "page.html").read_text(encoding="utf-8"))
+    page = Elements(page_file.read_text(encoding="utf-8"))
     assert "gold.jsonl" in page.text
-    assert "scripted 2" in page.text
+    assert "gazetteer 1" in page.text
+    assert "entities 100.0, triples 100.0" in page.text

@@ -3,12 +3,11 @@
 from scripted_extraction import Scripted, film, mention
 
 from graph_etl.attributes import STATEMENT
-from graph_etl.extraction.records import Document, ExtractedTriple, Extraction, Mention
+from graph_etl.extraction.records import ExtractedTriple, Extraction, Mention
 from graph_etl.extraction.run import Extracted
 from graph_etl.extraction.statements import (
     EVIDENCE,
     extracted_statements,
-    full_names,
     run_id_of,
 )
 
@@ -45,16 +44,6 @@ def test_a_part_of_a_name_is_the_entity_of_the_whole_name():
         ("person:martin scorsese", "person", "Martin Scorsese"),
         ("place:new york", "place", "New York"),
     }
-
-
-def test_a_part_of_two_names_stays_as_it_is():
-    text = "Joel Coen and Ethan Coen; Coen. Joel"
-    document = Document("d", text)
-    spans = [(0, 9), (14, 24), (26, 30), (32, 36)]
-    mentions = [Mention(*span, "person") for span in spans]
-    names = full_names(document, mentions)
-    assert names == ["Joel Coen", "Ethan Coen", "Coen", "Joel Coen"]
-    assert full_names(document, [mentions[0], Mention(26, 30, "place")])[1] == "Coen"
 
 
 def test_nothing_found_gives_empty_frames_of_the_same_form():

@@ -100,6 +100,28 @@ def test_spans_with_a_subject_are_read_and_written(tmp_path):
     assert read_gold(tmp_path / "again.jsonl") == [gold]
 
 
+def test_labels_without_texts_are_joined_with_them(tmp_path):
+    document = Document("x", TEXT, "book:1", "Book", "A book")
+    labels = {key: value for key, value in SPANS.items() if key != "text"}
+    path = write(tmp_path, json.dumps({**labels, "content_hash": document.content_hash}))
+    (gold,) = read_gold(path, [Document("y", "other"), document])
+    assert gold.document == document
+    assert gold.relations[1:] == (
+        GoldRelation(None, "Names", 0),
+        GoldRelation(2, "Named_By", None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"), [([], "got none"), ([Document("x", "Another text.")], "got another one")]
+)
+def test_labels_of_another_text_are_refused(tmp_path, texts, told):
+    labels = {"doc_id": "x", "content_hash": Document("x", TEXT).content_hash, "mentions": []}
+    path = write(tmp_path, json.dumps(labels))
+    with pytest.raises(DataError, match=rf"text of document 'x'.*line 1, has labels of, {told}"):
+        read_gold(path, texts)
+
+
 def test_white_space_of_a_text_stays(tmp_path):
     record = {"doc_id": "x", "text": "a\u2028 b", "mentions": [{"start": 3, "end": 4, "type": "T"}]}
     content = json.dumps(record, ensure_ascii=False)

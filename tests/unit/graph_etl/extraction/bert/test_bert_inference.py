@@ -10,8 +10,10 @@ from tiny_world import PEOPLE, SCHEMA, document, world
 
 from graph_etl.errors import ConfigError, ExtractionError
 from graph_etl.extraction.bert import BertExtractor
-from graph_etl.extraction.engines import open_engine
+from graph_etl.extraction.engine_names import engine_configs
 from graph_etl.extraction.extractor import Request
+from graph_etl.extraction.known_names import NOTHING
+from graph_etl.extraction.stages import opened
 from graph_etl.extraction.validation import ExtractionLimits, validated
 
 HOSTILE = {
@@ -136,10 +138,11 @@ def test_any_text_gets_an_answer_that_stands_in_it(extractor, text, subject):
 
 
 def test_engine_is_opened_by_name(trained):
-    with open_engine("bert", model=str(trained)) as one:
+    [[config]] = engine_configs([f"bert={trained}"])
+    with opened(config, SCHEMA, NOTHING, lambda told, share: None) as one:
         assert one.engine == "bert"
     with pytest.raises(ConfigError, match=r"Expected an engine among .*bert.*, got 'oracle'"):
-        open_engine("oracle")
+        engine_configs(["oracle"])
 
 
 @pytest.fixture
