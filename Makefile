@@ -18,7 +18,7 @@ export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow test-neo4j lint format typecheck bench gpu-check gpu-bench golden-update docs clean
+.PHONY: help setup setup-dev demo test test-slow test-neo4j test-llm lint format typecheck bench scoreboard gpu-check gpu-bench golden-update docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-slow: $(VENV)/.dev  ## end-to-end runs, faults and real data (KGREC_DATA_DI
 
 test-neo4j: $(VENV)/.dev  ## the graph store on a real Neo4j server (needs a JDK 17+ and Maven)
 	$(BIN)/python -m pytest -m "neo4j"
+
+test-llm: $(VENV)/.dev  ## the tests that ask a small language model on this machine (fetches SmolLM2, 93 MB)
+	$(BIN)/python -m pytest -m "llm"
 
 lint: $(VENV)/.dev  ## ruff (lint and format), the rules of import, the page of results
 	$(BIN)/ruff check .
@@ -63,6 +66,10 @@ gpu-bench:  ## the benchmarks on a CUDA device, JSON into GPU_RESULTS
 	$(GPU_PYTHON) benchmarks/bench_propagation.py --device cuda --json $(GPU_RESULTS)/propagation_gpu.json
 	$(GPU_PYTHON) benchmarks/bench_propagation.py --device cuda --nodes 1000000 --edges 10000000 --rounds 5 --json $(GPU_RESULTS)/propagation_gpu_10m.json
 	$(GPU_PYTHON) benchmarks/bench_extraction.py --device cuda --sentences 8192 --json $(GPU_RESULTS)/extraction/speed-minilm-gpu.json
+
+scoreboard: $(VENV)/.dev  ## the runs of benchmarks/scoreboard.yaml that are not done (KGREC_DATA_DIR), then docs
+	$(BIN)/python benchmarks/scoreboard.py $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python benchmarks/results_page.py
 
 docs: $(VENV)/.dev  ## write docs/reference/results.md from the run records
 	$(BIN)/python benchmarks/results_page.py
