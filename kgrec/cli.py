@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graph_etl.errors import GraphEtlError
+from kgrec.cli_bulk import predict_topk, recommend_all, score_pairs
 from kgrec.cli_errors import user_errors as _user_errors
+from kgrec.cli_index import index_tune
+from kgrec.cli_progress import progress as _progress
 from kgrec.cli_serve import keys_app, serve
 from kgrec.errors import ConfigError, KgrecError
 
@@ -29,8 +28,11 @@ app = typer.Typer(
     add_completion=False,
 )
 index_app = typer.Typer(help="The vector index of an artifact.", no_args_is_help=True)
+index_app.command("tune")(index_tune)
 app.add_typer(index_app, name="index")
 app.command()(serve)
+app.command("predict-topk")(predict_topk)
+app.command("score-pairs")(score_pairs)
 app.add_typer(keys_app, name="keys")
 
 _err = Console(stderr=True)
@@ -48,6 +50,7 @@ def run(
     config: Annotated[Path, typer.Argument(help="Run configuration, dataset.yaml or data folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     data: Annotated[Path | None, typer.Option(help="Folder of dataset.yaml's tables.")] = None,
+    seed: Annotated[int | None, typer.Option(help="In place of the configuration's.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build the graph, train, index, measure, publish and answer."""
@@ -60,6 +63,8 @@ def run(
         loaded = load_run_config(config)
         if data is not None:
             loaded = loaded.model_copy(update={"data": data.resolve()})
+        if seed is not None:
+            loaded = loaded.model_copy(update={"seed": seed})
         result = run_job(loaded, out, tell)
     if as_json:
         _print_json(summary_of(result))
@@ -175,12 +180,26 @@ def evaluate(
 
 @app.command()
 def recommend(
-    path: ArtifactPath,
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Pointer file (runs/demo/current) or artifact folder."),
+    ] = None,
     user: Annotated[str | None, typer.Argument(help="User id.")] = None,
+    artifact: Annotated[
+        Path | None, typer.Option(help="The pointer or folder, in place of the argument.")
+    ] = None,
+    all_users: Annotated[
+        bool, typer.Option(help="Every user of the artifact, into --out; goes on after a kill.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="File of --all-users: .parquet, .tsv or .csv.")
+    ] = None,
     history: Annotated[
         str | None, typer.Option(help="Item ids, oldest first, by commas or as a JSON list.")
     ] = None,
-    k: K = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", "--k", help="Items wanted: 10, for --all-users 20.")
+    ] = None,
     explain: Annotated[bool, typer.Option(help="Give the reason for each item.")] = False,
     filters: Annotated[
         list[str] | None,
@@ -188,16 +207,29 @@ def recommend(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recommend to a user of the artifact, or to anybody by a history."""
+    """Recommend to a user of the artifact, to anybody by a history, or to all users."""
     from kgrec.cli_output import print_answer
     from kgrec.serving.recommender import Recommender
 
+    with _user_errors():
+        if artifact is not None and path is not None:
+            path, user = artifact, str(path) if user is None else user
+        path = path or artifact
+        if path is None:
+            raise ConfigError("Expected an artifact, got none; give it first or as --artifact")
+        if all_users != (out is not None):
+            raise ConfigError("Expected --all-users with --out FILE, got one without the other")
+        if all_users and (user, history, filters, explain) != (None, None, None, False):
+            raise ConfigError("Expected no user, --history, --filter or --explain with --all-users")
+    if out is not None:
+        recommend_all(path, out, 20 if k is None else k, as_json=as_json)
+        return
     with _user_errors():
         if user is None and history is None:
             raise ConfigError("Expected a user id or --history, got neither")
         wanted, items = _filters(filters), _items(history)
         answer = Recommender.load(path).recommend(
-            user, history=items, k=k, explain=explain, filters=wanted
+            user, history=items, k=10 if k is None else k, explain=explain, filters=wanted
         )
     _print_json(answer.to_dict()) if as_json else print_answer(answer)
 
@@ -256,7 +288,7 @@ def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
 def index_build(
     path: ArtifactPath,
     source: Annotated[str, typer.Option(help="Source whose vectors are indexed.")] = "towers",
-    kind: Annotated[str, typer.Option(help="auto, flat (exact), hnsw or ivf.")] = "auto",
+    kind: Annotated[str, typer.Option(help="auto, flat (exact), hnsw, ivf or ivf_pq.")] = "auto",
     target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
     recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
     neighbours: Annotated[int, typer.Option(help="Links of a vector in HNSW.")] = 32,
@@ -368,22 +400,3 @@ def _items(given: str | None) -> list[str] | None:
 
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """Show steps as a bar on a terminal, as lines elsewhere."""
-    if not sys.stderr.isatty():
-        shown: list[str] = []
-
-        def line(step: str, share: float) -> None:
-            if not shown or shown[-1] != step:
-                shown.append(step)
-                _err.print(step, highlight=False, markup=False)
-
-        yield line
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_err) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda step, share: bar.update(task, description=step[:70], completed=share)

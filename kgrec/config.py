@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kgrec.data.graph import GraphMode
-from kgrec.data.splits.config import SplitName
+from kgrec.data.splits.config import Part, SplitConfig, SplitName
 from kgrec.errors import ConfigError
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
@@ -71,6 +71,10 @@ class RunConfig(_Settings):
     """The split whose model is published."""
     further_splits: tuple[SplitName, ...] = ("cold_items", "new_users")
     """Splits that are measured beside it."""
+    refit_on: Part = "train+val"
+    """What the measured models learn from; "train" where a published protocol says so."""
+    test_history: Part = "train+val"
+    """What they are told of when test is asked; validation is masked in any case."""
     baselines: tuple[str, ...] = DEFAULT_BASELINES
     """Baselines in the tables: entries of the search spaces, or short names."""
     tuning: TuningConfig = TuningConfig()
@@ -98,6 +102,12 @@ class RunConfig(_Settings):
         if self.split in self.further_splits:
             raise ValueError(f"further_splits repeats the split '{self.split}'")
         return self
+
+    def split_config(self, name: SplitName) -> SplitConfig:
+        """Return one of the run's splits with its seed and what its models may learn from."""
+        return SplitConfig(
+            name=name, seed=self.seed, refit_on=self.refit_on, test_history=self.test_history
+        )
 
 
 class NightlyConfig(RunConfig):

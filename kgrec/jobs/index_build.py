@@ -73,10 +73,10 @@ def build_index(path: Path, config: IndexConfig, source: str = "towers") -> Rebu
             ``config.target_recall``.
     """
     artifact = load_artifact(path)
-    pipeline, model = _vectors_of(artifact, source)
-    train = _training(artifact)
+    pipeline, model = vectors_of(artifact, source)
+    train = training_of(artifact)
     before = pipeline.indexes[source].description if source in pipeline.indexes else {}
-    index = IndexedSource.build(model, _queries(train), config).index
+    index = IndexedSource.build(model, queries_of(train), config).index
     after = index.description
     if after["recall"] < config.target_recall:
         raise ConfigError(
@@ -103,7 +103,12 @@ def build_index(path: Path, config: IndexConfig, source: str = "towers") -> Rebu
     return RebuiltIndex(folder, folder.name, path.is_file(), source, before, after)
 
 
-def _vectors_of(artifact: Artifact, source: str) -> tuple[Pipeline, VectorModel]:
+def vectors_of(artifact: Artifact, source: str) -> tuple[Pipeline, VectorModel]:
+    """Return the pipeline of an artifact and a source that has vectors.
+
+    Raises:
+        ConfigError: There is no pipeline, or no such source.
+    """
     scorer = artifact.scorer
     if not isinstance(scorer, Pipeline):
         raise ConfigError(
@@ -120,7 +125,8 @@ def _vectors_of(artifact: Artifact, source: str) -> tuple[Pipeline, VectorModel]
     return scorer, model
 
 
-def _training(artifact: Artifact) -> TrainingData:
+def training_of(artifact: Artifact) -> TrainingData:
+    """Return what an artifact was trained on, as far as it holds it."""
     manifest = artifact.manifest
     dataset = Dataset(
         name=str(manifest["dataset"]["name"]),
@@ -136,7 +142,8 @@ def _training(artifact: Artifact) -> TrainingData:
     return TrainingData(dataset, artifact.interactions, artifact.graph, seed)
 
 
-def _queries(train: TrainingData) -> HistoryBatch:
+def queries_of(train: TrainingData) -> HistoryBatch:
+    """Return the histories of at most 500 train users, drawn by seed."""
     users = np.unique(train.interactions.user_idx)
     drawn = np.random.default_rng(train.seed).permutation(users)[:_NUM_QUERIES]
     return HistoryBatch.from_interactions(train.interactions, np.sort(drawn))

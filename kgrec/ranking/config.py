@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kgrec.ranking.cross_network import CrossNetworkConfig
 from kgrec.ranking.feature_state import FeatureConfig
 from kgrec.ranking.lightgbm_ranker import LightGBMConfig
+from kgrec.ranking.likes import LikeConfig
 from kgrec.ranking.linear import LinearConfig
 from kgrec.ranking.windows import WindowConfig
 from kgrec.retrieval.candidates import CandidateConfig
@@ -44,3 +45,5 @@ class PipelineConfig(BaseModel):
     """The linear ranker."""
     lightgbm: LightGBMConfig = LightGBMConfig()
     """The ranker of boosted trees; left out where the library is not installed."""
+    likes: LikeConfig = LikeConfig()
+    """The model of what is liked of what is met, made where dislikes are known."""

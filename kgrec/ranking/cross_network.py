@@ -201,13 +201,15 @@ class CrossNetworkRanker(Ranker):
                 "call fit() or load() first"
             )
         training = self._network.training
-        self._network.eval()
+        if training:  # a walk over all modules, which one request would feel
+            self._network.eval()
         parts = []
         with torch.no_grad():
             for start in range(0, len(values), 65_536):
                 scaled = self._scaling.apply(values[start : start + 65_536])
                 parts.append(self._network(torch.from_numpy(scaled)).numpy())
-        self._network.train(training)
+        if training:
+            self._network.train()
         return np.concatenate([*parts, np.empty(0, dtype=np.float32)])
 
     def save(self, folder: Path) -> None:

@@ -15,6 +15,7 @@ from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import fit_feature_state
 from kgrec.ranking.features import FeatureBuilder, FeatureMatrix
+from kgrec.ranking.likes import fit_likes
 from kgrec.ranking.pipeline import Pipeline
 from kgrec.ranking.ranker import RankingRows, sampled_lists, stack_rows
 from kgrec.ranking.row_cache import WindowRows, cache_key, read_rows, write_rows
@@ -83,8 +84,9 @@ def fit_pipeline(
     report("sources on all of train", (len(windows) + 1) / steps)
     sources = _fitted(make_sources, train)
     state = fit_feature_state(train, config.features, text_vectors)
+    likes = fit_likes(train, config.likes, text_vectors)
     report("done", 1.0)
-    return Pipeline(config, sources, state, warm, cold, _indexes(sources, train, config))
+    return Pipeline(config, sources, state, warm, cold, _indexes(sources, train, config), likes)
 
 
 def _indexes(

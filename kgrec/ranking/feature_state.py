@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,15 @@ class FeatureState:
         """Number of items of the catalogue."""
         return len(self.arrays["events"])
 
-    @property
+    @cached_property
     def cold(self) -> npt.NDArray[np.bool_]:
         """Shape (num_items,), bool: items without train events."""
         return np.asarray(self.arrays["events"] == 0)
+
+    @cached_property
+    def has_times(self) -> bool:
+        """Whether the train events have times."""
+        return bool(self.arrays["times"].any())
 
     def save(self, folder: Path) -> None:
         """Write the state into ``folder``: JSON and safetensors."""

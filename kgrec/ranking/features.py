@@ -114,7 +114,7 @@ def _item(pairs: _Pairs) -> Columns:
     }
     if pairs.config.use_cold_flag:
         columns["item.cold"] = (arrays["events"][items] == 0).astype(np.float32)
-    if arrays["times"].any():
+    if pairs.state.has_times:
         columns |= _item_times(pairs)
     return columns
 
@@ -127,10 +127,9 @@ def _item_times(pairs: _Pairs) -> Columns:
     known = (arrays["times_indptr"], arrays["times"])
     before = count_before(*known, items, never, now)
     columns = {"time.log_before": np.log1p(before)}
-    first = np.zeros(pairs.state.num_items, dtype=np.int64)
-    some = arrays["events"] > 0
-    first[some] = arrays["times"][arrays["times_indptr"][:-1][some]]
-    age = np.where(before > 0, (now - first[items]) / DAY_S, -1.0)
+    # without an event before now the first one does not matter, but it has to be some row
+    first = arrays["times_indptr"][items] * (arrays["events"][items] > 0)
+    age = np.where(before > 0, (now - arrays["times"][first]) / DAY_S, -1.0)
     columns["time.log_age_days"] = np.log1p(np.maximum(age, 0.0)) - (before == 0)
     for days in pairs.config.recent_days:
         recent = count_before(*known, items, now - int(days * DAY_S), now)
@@ -151,7 +150,7 @@ def _user(pairs: _Pairs) -> Columns:
         "user.like_rate": ((pairs.per_user(pairs.liked) + 5.0 * mean_like) / (length + 5.0))[rows],
         "user.mean_value": (pairs.per_user(value) / (length + 5.0))[rows],
     }
-    if pairs.arrays["times"].any():
+    if pairs.state.has_times:
         start, last = np.zeros(len(length), np.int64), np.zeros(len(length), np.int64)
         filled = length > 0
         start[filled] = histories.timestamp[histories.indptr[:-1][filled]]
@@ -172,20 +171,21 @@ def _sequence(pairs: _Pairs) -> Columns:
         "last10": (pairs.later < 10) / 10.0,
         "recent": pairs.recency * pairs.liked,
     }
+    stacked = np.stack(list(weights.values()), axis=1).astype(np.float32)
     columns = {}
     for matrix in ("steps", "together"):
-        for name, weight in weights.items():
-            columns[f"sequence.{matrix}.{name}"] = row_sums(
-                histories.indptr,
-                histories.item_idx,
-                weight.astype(np.float32),
-                pairs.candidates.indptr,
-                pairs.items,
-                arrays[f"{matrix}_indptr"],
-                arrays[f"{matrix}_items"],
-                arrays[f"{matrix}_values"],
-                pairs.state.num_items,
-            )
+        sums = row_sums(
+            histories.indptr,
+            histories.item_idx,
+            stacked,
+            pairs.candidates.indptr,
+            pairs.items,
+            arrays[f"{matrix}_indptr"],
+            arrays[f"{matrix}_items"],
+            arrays[f"{matrix}_values"],
+        )
+        for place, name in enumerate(weights):
+            columns[f"sequence.{matrix}.{name}"] = sums[:, place]
     return columns
 
 
@@ -193,9 +193,9 @@ def _numeric(pairs: _Pairs) -> Columns:
     """Signed and absolute distance from the user's weighted mean, and the value itself."""
     columns = {}
     for place, name in enumerate(pairs.state.numeric_names):
-        values = pairs.arrays["numeric"][:, place].astype(np.float64)
-        seen = values[pairs.histories.item_idx]
-        own = values[pairs.items]
+        values = pairs.arrays["numeric"][:, place]
+        seen = values[pairs.histories.item_idx].astype(np.float64)
+        own = values[pairs.items].astype(np.float64)
         known = np.isfinite(seen)
         columns[f"numeric.{name}"] = np.where(np.isfinite(own), own, 0.0)
         for kind, weight in (("liked", pairs.liked), ("recent", pairs.recency)):
@@ -272,8 +272,8 @@ def _graph(pairs: _Pairs) -> Columns:
         columns[f"graph.all.{kind}"] = np.log1p(sums[:, :, column].sum(axis=1) * scale[column])
     columns["graph.all.taste"] = taste.mean(axis=1)
     columns["graph.best"] = np.log1p(best * scale[0])
-    degree = np.diff(arrays["slot_indptr"])
-    columns["graph.log_degree"] = np.log1p(degree)[pairs.items]
+    degree = arrays["slot_indptr"][pairs.items + 1] - arrays["slot_indptr"][pairs.items]
+    columns["graph.log_degree"] = np.log1p(degree)
     return columns
 
 

@@ -6,9 +6,10 @@ import numba
 import numpy as np
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.models.sparse_rows import empty_table, slot_of
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def count_before(
     times_indptr: IntArray, times: IntArray, items: IntArray, since: IntArray, until: IntArray
 ) -> IntArray:
@@ -21,7 +22,7 @@ def count_before(
     return out
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def entity_profiles(
     user_indptr: IntArray,
     event_items: IntArray,
@@ -62,47 +63,44 @@ def entity_profiles(
     sums = np.zeros((n, num_relations, num_values - 1), dtype=np.float32)
     taste = np.zeros((n, num_relations), dtype=np.float32)
     best = np.zeros(n, dtype=np.float32)
-    profile = np.zeros((len(slot_idf), num_values), dtype=np.float64)
-    count = np.zeros(len(slot_idf), dtype=np.float64)
     weight = np.zeros(num_relations, dtype=np.float64)
     for user in range(len(user_indptr) - 1):
+        most = 0
+        for event in range(user_indptr[user], user_indptr[user + 1]):
+            most += slot_indptr[event_items[event] + 1] - slot_indptr[event_items[event]]
+        table = empty_table(min(most, len(slot_idf)))  # the history's slots
+        profile = np.zeros((len(table), num_values), dtype=np.float64)
+        count = np.zeros(len(table), dtype=np.float64)
         for event in range(user_indptr[user], user_indptr[user + 1]):
             item = event_items[event]
             for place in range(slot_indptr[item], slot_indptr[item + 1]):
-                slot = slots[place]
-                count[slot] += 1.0
+                own = slot_of(table, slots[place])
+                table[own] = slots[place]
+                count[own] += 1.0
                 for value in range(num_values):
-                    profile[slot, value] += event_values[event, value]
+                    profile[own, value] += event_values[event, value]
         for pair in range(pair_indptr[user], pair_indptr[user + 1]):
             item = pair_items[pair]
             weight[:] = 0.0
             for place in range(slot_indptr[item], slot_indptr[item + 1]):
                 slot = slots[place]
-                if count[slot] == 0.0:
+                own = slot_of(table, slot)
+                if table[own] < 0:
                     continue
                 relation = slot_relation[slot]
                 idf = slot_idf[slot]
                 for value in range(num_values - 1):
-                    sums[pair, relation, value] += idf * profile[slot, value]
-                taste[pair, relation] += (
-                    idf * profile[slot, num_values - 1] / (count[slot] + shrink)
-                )
+                    sums[pair, relation, value] += idf * profile[own, value]
+                taste[pair, relation] += idf * profile[own, num_values - 1] / (count[own] + shrink)
                 weight[relation] += idf
-                best[pair] = max(best[pair], idf * profile[slot, 0])
+                best[pair] = max(best[pair], idf * profile[own, 0])
             for relation in range(num_relations):
                 if weight[relation] > 0.0:
                     taste[pair, relation] /= weight[relation]
-        for event in range(user_indptr[user], user_indptr[user + 1]):
-            item = event_items[event]
-            for place in range(slot_indptr[item], slot_indptr[item + 1]):
-                slot = slots[place]
-                count[slot] = 0.0
-                for value in range(num_values):
-                    profile[slot, value] = 0.0
     return sums, taste, best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def row_sums(
     user_indptr: IntArray,
     event_items: IntArray,
@@ -112,28 +110,46 @@ def row_sums(
     row_indptr: IntArray,
     row_items: IntArray,
     row_values: FloatArray,
-    num_items: int,
 ) -> FloatArray:
-    """Return sum_j w_uj M[j, i] for each candidate i, M a sparse item-item matrix, shape (n,)."""
-    out = np.zeros(len(pair_items), dtype=np.float32)
-    buffer = np.zeros(num_items, dtype=np.float64)
+    """Return sum_j w_uj M[j, i] for each candidate i and each column of weights.
+
+    Args:
+        user_indptr: Shape (B + 1,), events of each user.
+        event_items: Shape (num_events,).
+        event_weights: Shape (num_events, W), float32.
+        pair_indptr: Shape (B + 1,), candidates of each user, none named twice.
+        pair_items: Shape (n,).
+        row_indptr: Rows of M, as in CSR.
+        row_items: Its columns.
+        row_values: Its entries, float32.
+
+    Returns:
+        Shape (n, W), float32.
+    """
+    num_weights = event_weights.shape[1]
+    out = np.zeros((len(pair_items), num_weights), dtype=np.float32)
     for user in range(len(user_indptr) - 1):
+        first, stop = pair_indptr[user], pair_indptr[user + 1]
+        table = empty_table(stop - first)
+        pair_of = np.empty(len(table), dtype=np.int64)
+        for pair in range(first, stop):
+            slot = slot_of(table, pair_items[pair])
+            table[slot] = pair_items[pair]
+            pair_of[slot] = pair - first
+        sums = np.zeros((stop - first, num_weights), dtype=np.float64)
         for event in range(user_indptr[user], user_indptr[user + 1]):
-            if event_weights[event] == 0.0:
-                continue
             item = event_items[event]
             for place in range(row_indptr[item], row_indptr[item + 1]):
-                buffer[row_items[place]] += event_weights[event] * row_values[place]
-        for pair in range(pair_indptr[user], pair_indptr[user + 1]):
-            out[pair] = buffer[pair_items[pair]]
-        for event in range(user_indptr[user], user_indptr[user + 1]):
-            item = event_items[event]
-            for place in range(row_indptr[item], row_indptr[item + 1]):
-                buffer[row_items[place]] = 0.0
+                slot = slot_of(table, row_items[place])
+                if table[slot] >= 0:
+                    for column in range(num_weights):
+                        weight = event_weights[event, column]
+                        sums[pair_of[slot], column] += weight * row_values[place]
+        out[first:stop] = sums
     return out
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def largest_entries(indptr: IntArray, data: FloatArray, length: int) -> BoolArray:
     """Return which entries of a CSR matrix are among the ``length`` largest of their row.
 

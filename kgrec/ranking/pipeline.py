@@ -19,14 +19,16 @@ from kgrec.models.top_items import TopItems, tie_keys
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import FeatureState
 from kgrec.ranking.features import FeatureBuilder
+from kgrec.ranking.likes import LikeModel
 from kgrec.ranking.selection import ChosenRanker
 from kgrec.ranking.source_registry import load_source
 from kgrec.retrieval.candidates import CandidateGenerator, Candidates
 from kgrec.retrieval.index import VectorIndex
 
 _META, _SOURCES, _FEATURES, _INDEXES = "pipeline.json", "sources", "features", "indexes"
-_WARM, _COLD = "ranker_warm", "ranker_cold"
+_WARM, _COLD, _LIKES = "ranker_warm", "ranker_cold", "likes"
 OUTSIDE = -100.0
+_ROWS_AT_A_TIME = 10_000  # features of this many candidates stay in the caches
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Pipeline(Scorer):
         warm: Ranker of items with train events.
         cold: Ranker of items without; None ranks them by ``warm``.
         indexes: Name of a source -> FAISS index over its item vectors.
+        likes: Says what is liked of what is met; None where no dislikes are known.
     """
 
     name: ClassVar[str] = "pipeline"
@@ -77,8 +80,10 @@ class Pipeline(Scorer):
         warm: ChosenRanker,
         cold: ChosenRanker | None,
         indexes: Mapping[str, VectorIndex] | None = None,
+        likes: LikeModel | None = None,
     ) -> None:
         self.config, self.state, self.warm, self.cold = config, state, warm, cold
+        self.likes = likes
         self.generator = CandidateGenerator(sources, config.candidates, state.cold, indexes)
         self.builder = FeatureBuilder(state)
 
@@ -111,14 +116,25 @@ class Pipeline(Scorer):
 
     def log_odds(self, histories: HistoryBatch, candidates: Candidates) -> npt.NDArray[np.float64]:
         """Return the calibrated log-odds of each candidate, shape (n,), float64."""
+        odds = np.empty(len(candidates.item_idx), dtype=np.float64)
+        start, indptr = 0, candidates.indptr
+        while start < len(histories):
+            fitting = np.searchsorted(indptr, indptr[start] + _ROWS_AT_A_TIME, side="right") - 1
+            stop = max(start + 1, min(int(fitting), len(histories)))
+            users = histories.take(np.arange(start, stop))
+            part = self._log_odds(users, candidates.of_users(start, stop))
+            odds[indptr[start] : indptr[stop]] = part
+            start = stop
+        return odds
+
+    def _log_odds(self, histories: HistoryBatch, candidates: Candidates) -> npt.NDArray[np.float64]:
         matrix = self.builder.build(histories, candidates)
         cold = self.state.cold[candidates.item_idx]
-        if self.cold is None:
-            cold = np.zeros(len(cold), dtype=np.bool_)
+        if self.cold is None or not cold.any():
+            return self.warm.scores(matrix.values)
         odds = np.empty(len(cold), dtype=np.float64)
         odds[~cold] = self.warm.scores(matrix.values[~cold])
-        if self.cold is not None:
-            odds[cold] = self.cold.scores(matrix.values[cold])
+        odds[cold] = self.cold.scores(matrix.values[cold])
         return odds
 
     def candidate_scores(
@@ -263,6 +279,7 @@ class Pipeline(Scorer):
             for kind, ranker in (("warm", self.warm), ("cold", self.cold))
             if ranker is not None
         }
+        described["likes"] = None if self.likes is None else self.likes.describe()
         return described
 
     def save(self, folder: Path) -> None:
@@ -276,11 +293,14 @@ class Pipeline(Scorer):
         self.warm.save(folder / _WARM)
         if self.cold is not None:
             self.cold.save(folder / _COLD)
+        if self.likes is not None:
+            self.likes.save(folder / _LIKES)
         meta = {
             "config": self.config.model_dump(mode="json"),
             "sources": [[name, source.name] for name, source in self.sources.items()],
             "indexes": list(self.indexes),
             "cold_ranker": self.cold is not None,
+            "likes": self.likes is not None,
         }
         (folder / _META).write_text(json.dumps(meta, indent=1))
 
@@ -307,4 +327,5 @@ class Pipeline(Scorer):
             ChosenRanker.load(folder / _WARM),
             ChosenRanker.load(folder / _COLD) if meta["cold_ranker"] else None,
             {name: VectorIndex.load(folder / _INDEXES / name) for name in meta["indexes"]},
+            LikeModel.load(folder / _LIKES) if meta.get("likes") else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,10 +32,13 @@ class Standardiser:
         deviation[constant] = 0.0
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
+    @cached_property
+    def scale(self) -> FloatArray:
+        """Shape (F,), float32: 1 / deviation, 0 for a constant feature."""
+        varies = self.deviation > 0
+        return np.where(varies, 1.0 / np.where(varies, self.deviation, 1), 0).astype(np.float32)
+
     def apply(self, values: FloatArray) -> FloatArray:
         """Return the scaled features, shape (n, F), float32."""
-        scale = np.where(
-            self.deviation > 0, 1.0 / np.where(self.deviation > 0, self.deviation, 1), 0
-        )
-        scaled = (values - self.mean) * scale.astype(np.float32)
+        scaled = (values - self.mean) * self.scale
         return np.asarray(np.clip(scaled, -CLIP, CLIP, out=scaled), dtype=np.float32)

@@ -7,48 +7,38 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from kgrec.models.top_items import TopItems
+from kgrec.models.top_items import TopItems, top_of_scores
 from kgrec.retrieval.faiss_module import import_faiss
+from kgrec.retrieval.index_kinds import (
+    IndexConfig,
+    IndexKind,
+    chosen_kind,
+    filtered_parameters,
+    make_index,
+    memory_bytes,
+    most_effort,
+    set_effort,
+)
 
-IndexKind = Literal["flat", "hnsw", "ivf"]
-_INDEX, _META = "index.faiss", "index.json"
+__all__ = ["IndexConfig", "VectorIndex"]
 
-
-class IndexConfig(BaseModel):
-    """Kind and effort of the index."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    kind: Literal["auto", "flat", "hnsw", "ivf"] = "auto"
-    """"auto": exact up to ``flat_limit`` vectors, HNSW up to ``hnsw_limit``, IVF above."""
-    flat_limit: int = Field(default=50_000, ge=0)
-    """Vectors up to which exact search is used."""
-    hnsw_limit: int = Field(default=2_000_000, ge=0)
-    """Vectors up to which HNSW is used."""
-    target_recall: float = Field(default=0.97, gt=0.0, le=1.0)
-    """Recall at ``recall_k`` against exact search that the search effort is raised to."""
-    recall_k: int = Field(default=100, ge=1)
-    """Items of a list whose recall is measured."""
-    neighbours: int = Field(default=32, ge=2)
-    """Links of a vector in HNSW."""
-    construction_effort: int = Field(default=120, ge=8)
-    """Candidates held while HNSW is built."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the IVF clustering and of the sample of queries."""
+_INDEX, _META, _VECTORS = "index.faiss", "index.json", "vectors.npy"
+_MOST_REFINE = 64
+_DENSE_BYTES = 2_000_000  # of scores held at a time by exact search
 
 
 class VectorIndex:
     """Inner-product search over ``num_items`` vectors; row number is item_idx.
 
-    HNSW and IVF start with a small search effort; ``tune`` doubles it until the recall measured on
-    real queries reaches the target, or until the whole index is searched.
+    HNSW, IVF and IVF-PQ start with a small search effort; ``tune`` doubles it until the recall
+    measured on real queries reaches the target, or until the whole index is searched. IVF-PQ
+    (rotated by OPQ) finds by codes, and scores what it finds by the whole vectors.
 
     Args:
         config: Kind and effort.
@@ -66,7 +56,9 @@ class VectorIndex:
         Args:
             vectors: Shape (num_items, dim), finite.
             queries: Shape (n, dim), real user vectors to tune the effort and measure recall with;
-                None leaves the smallest effort and no measurement.
+                None leaves the smallest effort and no measurement. The kind "auto" gives up HNSW
+                for IVF, which reaches any recall, where the whole graph searched falls short: by
+                inner products of vectors that share a direction some items are never met.
 
         Raises:
             DataError: The vectors are not a finite matrix with at least one row.
@@ -78,20 +70,31 @@ class VectorIndex:
                 "finite; check the training of the model that made them"
             )
         self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        kind = self._kind(len(vectors))
-        self._index = self._make(kind, self._vectors)
+        kind = chosen_kind(self.config, *vectors.shape)
+        self._make(kind)
+        if queries is not None and len(queries):
+            recall = self.tune(queries)
+            if self.config.kind == "auto" and kind == "hnsw" and recall < self.config.target_recall:
+                self._make("ivf")
+                self.tune(queries)
+        return self
+
+    def _make(self, kind: IndexKind) -> None:
+        vectors = self._vectors
+        assert vectors is not None
+        self._index = make_index(self.config, kind, vectors)
         self.description = {
             "kind": kind,
             "num_items": len(vectors),
             "dim": vectors.shape[1],
             "config": self.config.model_dump(mode="json"),
             "effort": None,
+            "memory_bytes": memory_bytes(self.config, kind, *vectors.shape),
         }
+        if kind == "ivf_pq":
+            self.description["refine"] = self.config.refine
         if kind != "flat":
-            self._set_effort(self._start(kind))
-        if queries is not None and len(queries):
-            self.tune(queries)
-        return self
+            self.set_effort(self._start(kind))
 
     def search(
         self,
@@ -114,16 +117,26 @@ class VectorIndex:
         """
         index, vectors = self._built()
         queries = np.ascontiguousarray(queries, dtype=np.float32)
+        if allowed is not None and len(allowed) != len(vectors):
+            raise ConfigError(
+                f"Expected 'allowed' of {len(vectors)} items, got {len(allowed)}; "
+                "pass one flag for each item of the index"
+            )
         longest = 0 if excluded is None else int(np.diff(excluded[0]).max(initial=0))
         asked = min(k + longest, len(vectors))
         if len(queries) == 0 or asked == 0:
             empty = np.full((len(queries), k), -1, dtype=np.int64)
             return TopItems(empty, np.full(empty.shape, -np.inf, dtype=np.float32))
+        if self._kind == "flat":
+            return _dense_search(queries, vectors, k, allowed, excluded)
+        wide = min(asked * int(self.description.get("refine", 1)), len(vectors))
         if allowed is None:
-            score, found = index.search(queries, asked)
+            score, found = index.search(queries, wide)
         else:
-            score, found = self._filtered(index, queries, asked, allowed)
+            score, found = self._filtered(index, queries, wide, allowed)
         found = found.astype(np.int64)
+        if self.description["kind"] == "ivf_pq":
+            score = _exact_scores(queries, vectors, found)
         score = np.where(found >= 0, score, -np.inf)
         if excluded is not None:
             rows = np.repeat(np.arange(len(queries)), np.diff(excluded[0]))
@@ -160,11 +173,7 @@ class VectorIndex:
         """Raise the effort until ``target_recall`` is measured; return and record the recall."""
         _, vectors = self._built()
         recall = self.measured_recall(queries)
-        while recall < self.config.target_recall and self.description["effort"] is not None:
-            effort, most = int(self.description["effort"]), self._most(len(vectors))
-            if effort >= most:
-                break
-            self._set_effort(min(effort * 2, most))
+        while recall < self.config.target_recall and self.search_harder():
             recall = self.measured_recall(queries)
         self.description["recall"] = recall
         self.description["recall_k"] = min(self.config.recall_k, len(vectors))
@@ -172,15 +181,23 @@ class VectorIndex:
         return recall
 
     def save(self, folder: Path) -> None:
-        """Write index.faiss and index.json into ``folder`` (made if absent)."""
-        index, _ = self._built()
+        """Write index.faiss and index.json, with IVF-PQ vectors.npy, into ``folder``."""
+        index, vectors = self._built()
         folder.mkdir(parents=True, exist_ok=True)
         import_faiss().write_index(index, str(folder / _INDEX))
+        if self._kind == "ivf_pq":  # codes alone do not give the vectors back
+            np.save(folder / _VECTORS, vectors)
         (folder / _META).write_text(json.dumps(self.description, indent=1, sort_keys=True))
 
     @classmethod
-    def load(cls, folder: Path) -> VectorIndex:
+    def load(cls, folder: Path, *, mapped: bool = False) -> VectorIndex:
         """Return the index written by ``save``.
+
+        Args:
+            folder: Where it lies.
+            mapped: Leave lists and vectors in their files, and let the system read what searches
+                touch; the files may not change meanwhile. Whole vectors of IVF-PQ always stay
+                there.
 
         Raises:
             ArtifactError: A file is absent, or FAISS cannot read it.
@@ -194,86 +211,77 @@ class VectorIndex:
         description = json.loads((folder / _META).read_text())
         loaded = cls(IndexConfig.model_validate(description["config"]))
         try:
-            loaded._index = import_faiss().read_index(str(folder / _INDEX))
+            faiss = import_faiss()
+            flags = faiss.IO_FLAG_MMAP_IFC if mapped else 0
+            loaded._index = faiss.read_index(str(folder / _INDEX), flags)
         except RuntimeError as error:
             raise ArtifactError(
                 f"Expected a FAISS index in {folder / _INDEX}, got a file that it cannot read; "
                 "build it again with 'kgrec index build'"
             ) from error
         loaded.description = description
-        loaded._vectors = loaded._reconstructed()
+        loaded._vectors = loaded._vectors_of(folder)
         if description["effort"] is not None:
-            loaded._set_effort(description["effort"])
+            loaded.set_effort(description["effort"])
         return loaded
 
-    def _kind(self, size: int) -> IndexKind:
-        if self.config.kind != "auto":
-            return self.config.kind
-        if size <= self.config.flat_limit:
-            return "flat"
-        return "hnsw" if size <= self.config.hnsw_limit else "ivf"
-
-    def _make(self, kind: IndexKind, vectors: FloatArray) -> Any:
-        faiss = import_faiss()
-        dim, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
-        if kind == "flat":
-            index = faiss.IndexFlatIP(dim)
-        elif kind == "hnsw":
-            index = faiss.IndexHNSWFlat(dim, self.config.neighbours, metric)
-            index.hnsw.efConstruction = self.config.construction_effort
-        else:
-            lists = int(np.clip(4 * np.sqrt(len(vectors)), 1, max(len(vectors) // 39, 1)))
-            index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, metric)
-            index.cp.seed = self.config.seed + 1
-            index.train(vectors)
-        index.add(vectors)
-        return index
+    @property
+    def _kind(self) -> IndexKind:
+        kind: IndexKind = self.description["kind"]
+        return kind
 
     def _start(self, kind: IndexKind) -> int:
-        return 1 if kind == "ivf" else max(16, self.config.recall_k)
+        return 1 if kind in ("ivf", "ivf_pq") else max(16, self.config.recall_k)
 
-    def _most(self, size: int) -> int:
-        return int(self._index.nlist) if self.description["kind"] == "ivf" else size
-
-    def _set_effort(self, effort: int) -> None:
-        """Set nprobe (IVF) or efSearch (HNSW)."""
-        self.description["effort"] = effort
-        if self.description["kind"] == "ivf":
-            self._index.nprobe = effort
+    def search_harder(self) -> bool:
+        """Double the effort, then what IVF-PQ refines; return False where nothing is left."""
+        if self.description["effort"] is None:
+            return False
+        effort, most = int(self.description["effort"]), most_effort(self._index, self._kind)
+        refine = int(self.description.get("refine", _MOST_REFINE))
+        if effort < most:
+            self.set_effort(min(effort * 2, most))
+        elif refine < _MOST_REFINE:
+            self.description["refine"] = min(2 * refine, _MOST_REFINE)
         else:
-            self._index.hnsw.efSearch = effort
+            return False
+        return True
+
+    def set_effort(self, effort: int) -> None:
+        """Set how much is searched: lists of IVF, candidates held by HNSW."""
+        self.description["effort"] = effort
+        set_effort(self._index, self._kind, effort)
 
     def _filtered(
         self, index: Any, queries: FloatArray, k: int, allowed: BoolArray
     ) -> tuple[FloatArray, IntArray]:
         """Search among the allowed items; a narrow filter is answered exactly."""
-        faiss, vectors = import_faiss(), self._built()[1]
-        if len(allowed) != len(vectors):
-            raise ConfigError(
-                f"Expected 'allowed' of {len(vectors)} items, got {len(allowed)}; "
-                "pass one flag for each item of the index"
-            )
+        vectors = self._built()[1]
         ids = np.flatnonzero(allowed).astype(np.int64)
-        kind = self.description["kind"]
-        if kind != "flat" and len(ids) <= max(10 * k, len(vectors) // 20):
+        kind = self._kind
+        if len(ids) <= max(10 * k, len(vectors) // 20):
             return _exact(queries, vectors, ids, k)
-        bits = np.packbits(allowed, bitorder="little")
-        selector = faiss.IDSelectorBitmap(bits)
-        if kind == "ivf":
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
-        elif kind == "hnsw":
-            effort = max(index.hnsw.efSearch, 2 * k)
-            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=effort)
-        else:
-            parameters = faiss.SearchParameters(sel=selector)
+        parameters, alive = filtered_parameters(index, kind, k, allowed)
         score, found = index.search(queries, k, params=parameters)
+        del alive
         return score, found
 
-    def _reconstructed(self) -> FloatArray:
-        index = self._index
-        if self.description["kind"] == "ivf":
+    def _vectors_of(self, folder: Path) -> FloatArray:
+        index, faiss = self._index, import_faiss()
+        shape = (self.description["num_items"], self.description["dim"])
+        if self._kind == "ivf_pq":
+            if not (folder / _VECTORS).is_file():
+                raise ArtifactError(
+                    f"Expected the file {folder / _VECTORS} of a vector index, found none; "
+                    "build it again with 'kgrec index build'"
+                )
+            return np.asarray(np.load(folder / _VECTORS, mmap_mode="r"))
+        if self._kind == "ivf":
             index.make_direct_map()
-        return np.ascontiguousarray(index.reconstruct_n(0, index.ntotal), dtype=np.float32)
+            return np.ascontiguousarray(index.reconstruct_n(0, index.ntotal), dtype=np.float32)
+        held = index if self._kind == "flat" else faiss.downcast_index(index.storage)
+        view = faiss.rev_swig_ptr(held.get_xb(), shape[0] * shape[1])  # no copy
+        return np.asarray(view.reshape(shape))
 
     def _built(self) -> tuple[Any, FloatArray]:
         if self._index is None or self._vectors is None:
@@ -293,6 +301,40 @@ def _exact(
     score[:, : order.shape[1]] = np.take_along_axis(every, order, axis=1)
     found[:, : order.shape[1]] = ids[order]
     return score, found
+
+
+def _dense_search(
+    queries: FloatArray,
+    vectors: FloatArray,
+    k: int,
+    allowed: BoolArray | None,
+    excluded: tuple[IntArray, IntArray] | None,
+) -> TopItems:
+    """Search exactly; a matrix product and one pass over it beat FAISS where lists are masked."""
+    item_idx = np.full((len(queries), k), -1, dtype=np.int64)
+    score = np.full(item_idx.shape, -np.inf, dtype=np.float32)
+    step = max(1, _DENSE_BYTES // (4 * len(vectors)))
+    for start in range(0, len(queries), step):
+        stop = min(start + step, len(queries))
+        dense = queries[start:stop] @ vectors.T
+        if allowed is not None:
+            dense[:, ~allowed] = -np.inf
+        if excluded is not None:
+            indptr, items = excluded
+            rows = np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1]))
+            dense[rows, items[indptr[start] : indptr[stop]]] = -np.inf
+        top = top_of_scores(dense, k, 0, np.arange(start, stop))
+        item_idx[start:stop], score[start:stop] = top.item_idx, top.score
+    return TopItems(item_idx, score)
+
+
+def _exact_scores(queries: FloatArray, vectors: FloatArray, found: IntArray) -> FloatArray:
+    """Return the inner products of found rows, -inf where there is none; whole vectors are read."""
+    score = np.full(found.shape, -np.inf, dtype=np.float32)
+    for row, (query, items) in enumerate(zip(queries, found, strict=True)):
+        there = items >= 0
+        score[row, there] = vectors[items[there]] @ query
+    return score
 
 
 def _first(found: IntArray, score: FloatArray, k: int) -> TopItems:

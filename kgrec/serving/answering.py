@@ -9,7 +9,7 @@ import numpy as np
 from kgrec.artifact import Artifact
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray
-from kgrec.models.top_items import top_of_scores
+from kgrec.models.top_items import TopItems, top_of_scores
 from kgrec.serving import capabilities
 from kgrec.serving.answers import Explanation, Recommendation
 from kgrec.serving.capabilities import Ranked
@@ -46,6 +46,24 @@ class Answerer:
             lists[n] if n in lists else self._popular(history, k, allowed)
             for n, history in enumerate(histories)
         ]
+
+    def top(self, histories: HistoryBatch, k: int, allowed: BoolArray) -> TopItems:
+        """Return rows and scores of what ``rank`` returns, for many histories at once."""
+        k = min(k, len(self._catalogue))
+        likes = np.bincount(
+            histories.row_of_event, weights=histories.positive, minlength=len(histories)
+        )
+        item_idx = np.full((len(histories), k), -1, dtype=np.int64)
+        score = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        known = np.flatnonzero(likes > 0)
+        if len(known):
+            found = self._scorer.top(histories.take(known), k, allowed=allowed)
+            item_idx[known], score[known] = found.item_idx, found.score
+        for row in np.flatnonzero(likes == 0):
+            best = self._popular(histories.take(np.array([row])), k, allowed)
+            item_idx[row, : len(best)] = [item.row for item in best]
+            score[row, : len(best)] = [item.score for item in best]
+        return TopItems(item_idx, score)
 
     def items(
         self, ranked: Sequence[Ranked], reasons: Sequence[Explanation] | None = None

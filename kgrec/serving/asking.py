@@ -9,6 +9,7 @@ import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
+from kgrec.models.top_items import TopItems
 from kgrec.serving.answers import Explanation, Recommendations
 from kgrec.serving.filters import Filters
 from kgrec.serving.metrics import Meter
@@ -119,6 +120,46 @@ class Asking(ABC):
                 rules=rules,
                 debug=debug,
             )
+
+    def top_rows(self, user_ids: Sequence[UserId | None], *, k: int = 10) -> TopItems:
+        """Return rows and scores of the items that ``recommend_many`` answers with, undressed.
+
+        Args:
+            user_ids: B users; one who is not known gets popular items.
+            k: Items wanted.
+
+        Returns:
+            Shape (B, k), best first; row -1 and score -inf where there are fewer.
+
+        Raises:
+            RequestError: k is below 1.
+        """
+        with self._meter.timed("recommend_many"):
+            return self._served.top_rows(user_ids, k)
+
+    def score_pairs(
+        self, user_ids: Sequence[UserId | None], item_ids: Sequence[UserId]
+    ) -> FloatArray:
+        """Return scores of pairs that compare between users, shape (n,), float32.
+
+        Where the artifact knows dislikes it is P(like) of an item that the user does meet, else
+        the ranker's probability, else the plain score. A user who is not known counts as the
+        average user, an item as the average item. The history holds what it holds: a pair of
+        training is judged with itself known.
+
+        Args:
+            user_ids: n users.
+            item_ids: n items.
+        """
+        with self._meter.timed("score_pairs"):
+            users, place = np.unique(np.array([str(u) for u in user_ids]), return_inverse=True)
+            rows = [self._served.catalogue.row(item) for item in item_ids]
+            items = np.array([-1 if row is None else row for row in rows], dtype=np.int64)
+            order = np.argsort(place, kind="stable")
+            indptr = np.searchsorted(place[order], np.arange(len(users) + 1)).astype(np.int64)
+            out = np.empty(len(items), dtype=np.float32)
+            out[order] = self._served.pair_scores(users.tolist(), indptr, items[order])
+            return out
 
     def similar(
         self,

@@ -80,6 +80,56 @@ def pair_scores(
     return scorer.score_pairs(histories, indptr, item_idx)
 
 
+def kind_of_score(scorer: Scorer) -> str:
+    """Return in words what ``comparable_scores`` returns for a scorer."""
+    if getattr(scorer, "likes", None) is not None:
+        return "calibrated probability that the user likes the item, once met"
+    if hasattr(scorer, "score_candidates"):
+        return "calibrated probability that the user meets the item next and likes it"
+    return f"score of '{scorer.name}', not calibrated"
+
+
+def comparable_scores(
+    scorer: Scorer, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+) -> FloatArray:
+    """Return scores of pairs of many users that go into one order, shape (num_pairs,), float32.
+
+    P(like) of a model of likes, else the ranker's probability, else the plain score. An item that
+    is not known counts as the average one: of the model of likes, or of all items for somebody
+    without a history.
+
+    Args:
+        scorer: Any.
+        histories: B users; an empty history stands for the average user.
+        indptr: Shape (B + 1,), int64.
+        item_idx: Shape (num_pairs,), int64, -1 where the item is not known.
+    """
+    likes = getattr(scorer, "likes", None)
+    if likes is not None:
+        found: FloatArray = likes.probabilities(histories, indptr, item_idx)
+        return found
+    rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
+    known = item_idx >= 0
+    kept = np.concatenate([[0], np.cumsum(np.bincount(rows[known], minlength=len(histories)))])
+    out = np.empty(len(item_idx), dtype=np.float32)
+    out[known] = _plain_pair_scores(scorer, histories, kept.astype(np.int64), item_idx[known])
+    if not known.all():
+        nobody = HistoryBatch.of_nobody()
+        every = np.arange(scorer.scores(nobody).shape[1])
+        whole = np.array([0, len(every)], dtype=np.int64)
+        out[~known] = _plain_pair_scores(scorer, nobody, whole, every).mean()
+    return out
+
+
+def _plain_pair_scores(
+    scorer: Scorer, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+) -> FloatArray:
+    if hasattr(scorer, "score_candidates"):
+        probability: FloatArray = scorer.score_candidates(histories, indptr, item_idx)[1]
+        return probability
+    return scorer.score_pairs(histories, indptr, item_idx)
+
+
 def contributions(scorer: Scorer, history: HistoryBatch, items: IntArray) -> list[Contributions]:
     """Return for each item of a batch of one what ``Ranked.contributions`` says; {} if untold."""
     if not hasattr(scorer, "generator"):

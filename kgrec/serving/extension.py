@@ -105,7 +105,9 @@ class Extension:
             for name, index in scorer.indexes.items()
         }
         state = self._state(scorer.state, items, edges, text, touched)
-        return Pipeline(scorer.config, sources, state, scorer.warm, scorer.cold, indexes)
+        return Pipeline(
+            scorer.config, sources, state, scorer.warm, scorer.cold, indexes, scorer.likes
+        )
 
     def _source(
         self,

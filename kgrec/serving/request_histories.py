@@ -36,11 +36,10 @@ class RequestHistories:
         """Return the user's row, -1 where the artifact does not know the user."""
         return -1 if user_id is None else self._row_of.get(str(user_id), -1)
 
-    def stored(self, user_row: int, now: int | None = None) -> HistoryBatch:
-        """Return the train events of one user as a batch of one; row -1 has none."""
-        when = None if now is None else np.array([now], dtype=np.int64)
-        users = np.array([user_row], dtype=np.int64)
-        return HistoryBatch.from_interactions(self._interactions, users, when)
+    def stored(self, user_rows: IntArray, now: int | None = None) -> HistoryBatch:
+        """Return the train events of users, in the order of their rows; row -1 has none."""
+        when = None if now is None else np.full(len(user_rows), now, dtype=np.int64)
+        return HistoryBatch.from_interactions(self._interactions, user_rows, when)
 
     def brought(
         self, history: HistoryInput, user_row: int, now: int | None, skip_unknown: bool

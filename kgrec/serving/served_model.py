@@ -13,8 +13,9 @@ import numpy as np
 
 from kgrec.artifact import Artifact
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import BoolArray, FloatArray
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import RequestError, UnknownItemError
+from kgrec.models.top_items import TopItems
 from kgrec.serving import capabilities
 from kgrec.serving.answering import Answerer, by_score
 from kgrec.serving.answers import Explanation, Recommendations
@@ -29,6 +30,7 @@ from kgrec.serving.request_histories import (
     HistoryInput,
     RequestHistories,
     liked_items,
+    stack,
     without_item,
 )
 from kgrec.serving.rules import RulesConfig, apply_rules
@@ -124,6 +126,32 @@ class ServedModel:
             answers.append(Recommendations(items, known, self.artifact_id, reason, said))
         return answers
 
+    def histories(self, user_ids: Sequence[UserId | None], now: int | None = None) -> HistoryBatch:
+        """Return the histories of users as one batch; empty ones for who is not known."""
+        rows = np.array([self._user_row(user) for user in user_ids], dtype=np.int64)
+        stored = self._histories.stored(rows, now)
+        live = {place for place, user in enumerate(user_ids) if self._live.events_of(user)}
+        if not live:
+            return stored
+        each = [
+            self.history(user, None, now)[0] if place in live else stored.take(np.array([place]))
+            for place, user in enumerate(user_ids)
+        ]
+        return stack(each)
+
+    def top_rows(self, user_ids: Sequence[UserId | None], k: int) -> TopItems:
+        """Return rows and scores of what ``recommend_many`` answers, without dressing it."""
+        _check_k(k)
+        return self._answerer.top(self.histories(user_ids), k, self._allowed())
+
+    def pair_scores(
+        self, user_ids: Sequence[UserId | None], pair_indptr: IntArray, item_rows: IntArray
+    ) -> FloatArray:
+        """Return scores of pairs that compare between users; item row -1 stands for no item."""
+        return capabilities.comparable_scores(
+            self._scorer, self.histories(user_ids), pair_indptr, item_rows
+        )
+
     def similar(
         self,
         item_id: UserId,
@@ -203,12 +231,11 @@ class ServedModel:
         skip_unknown: bool = False,
     ) -> tuple[HistoryBatch, str]:
         """Return the history to ask with and what was left out of the request, in words."""
-        forgotten = user_id is not None and self._live.is_forgotten(str(user_id))
-        row = -1 if forgotten else self._histories.user_row(user_id)
+        row = self._user_row(user_id)
         if history is not None:
             batch, skipped = self._histories.brought(history, row, now, skip_unknown)
             return batch, f"left out unknown items {', '.join(skipped)}" if skipped else ""
-        stored = self._histories.stored(row, now)
+        stored = self._histories.stored(np.array([row], dtype=np.int64), now)
         recent = self._live.events_of(user_id)
         if recent:
             has_time = self._histories.has_time
@@ -268,6 +295,10 @@ class ServedModel:
     def item_id(self, row: int) -> str:
         """Return the id of an item."""
         return self.catalogue.item_id(row)
+
+    def _user_row(self, user_id: UserId | None) -> int:
+        forgotten = user_id is not None and self._live.is_forgotten(str(user_id))
+        return -1 if forgotten else self._histories.user_row(user_id)
 
     def _allowed(self, filters: Filters | None = None, exclude: Iterable[UserId] = ()) -> BoolArray:
         return np.asarray(self._filter.allowed(filters, exclude) & self._there)

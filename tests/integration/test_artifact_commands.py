@@ -100,7 +100,7 @@ def test_poor_recall_is_refused_and_nothing_is_written(
     ("options", "message"),
     [
         (("--source", "ease"), "vectors among content_ridge, got 'ease'"),
-        (("--kind", "tree"), "got kind: Input should be 'auto', 'flat', 'hnsw' or 'ivf'"),
+        (("--kind", "tree"), "got kind: Input should be 'auto', 'flat', 'hnsw', 'ivf' or 'ivf_pq'"),
     ],
 )
 def test_impossible_wishes_are_refused(

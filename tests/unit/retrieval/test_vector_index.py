@@ -9,6 +9,8 @@ import pytest
 from kgrec.errors import ArtifactError, DataError, MissingDependencyError, NotFittedError
 from kgrec.retrieval import faiss_module
 from kgrec.retrieval.index import IndexConfig, VectorIndex
+from kgrec.retrieval.index_kinds import KINDS, chosen_kind, memory_bytes, parts_of_a_code
+from kgrec.retrieval.index_shards import ShardedIndex
 
 
 def vectors(rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -30,7 +32,7 @@ def test_flat_search_equals_exact_search() -> None:
     np.testing.assert_allclose(found.score, best, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_search_returns_allowed_and_not_excluded_items_only(kind: str) -> None:
     items, queries = vectors(900), vectors(5, seed=1)
     index = VectorIndex(IndexConfig(kind=kind)).build(items, vectors(60, seed=2))
@@ -45,7 +47,7 @@ def test_search_returns_allowed_and_not_excluded_items_only(kind: str) -> None:
     assert (np.diff(found.score, axis=1) <= 0).all()
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_narrow_filter_is_answered_in_full(kind: str) -> None:
     items, queries = vectors(900), vectors(5, seed=1)
     index = VectorIndex(IndexConfig(kind=kind)).build(items)
@@ -83,7 +85,7 @@ def test_auto_chooses_by_size() -> None:
     assert kinds == ["flat", "hnsw", "ivf"]
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_save_and_load_keep_answers_and_description(kind: str, tmp_path: Path) -> None:
     items, queries = vectors(800), vectors(30, seed=1)
     index = VectorIndex(IndexConfig(kind=kind)).build(items, queries)
@@ -135,3 +137,77 @@ def test_missing_faiss_names_the_install_command(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingDependencyError, match=r"pip install .*kgrec\[cpu\]"):
         faiss_module.import_faiss()
     faiss_module.import_faiss.cache_clear()
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_filters_equal_brute_force_when_all_is_searched(
+    tmp_path: Path, kind: str, mapped: bool
+) -> None:
+    items, queries = vectors(900), vectors(5, seed=1)
+    index = VectorIndex(IndexConfig(kind=kind, refine=64)).build(items)
+    while index.search_harder():
+        pass
+    index.save(tmp_path)
+    allowed = np.random.default_rng(3).random(900) < 0.5
+    loaded = VectorIndex.load(tmp_path, mapped=mapped)
+    best = np.flatnonzero(allowed)[exact(queries, items[allowed], 10)]
+    for one in (index, loaded):
+        found = one.search(queries, 10, allowed=allowed)
+        np.testing.assert_array_equal(found.item_idx, best)
+        own = np.take_along_axis(queries @ items.T, best, axis=1)
+        np.testing.assert_allclose(found.score, own, rtol=1e-5)
+
+
+def test_codes_find_and_whole_vectors_score(tmp_path: Path) -> None:
+    items, queries = vectors(3000), vectors(80, seed=1)
+    config = IndexConfig(kind="ivf_pq", code_bytes=4, refine=1, recall_k=20)
+    index = VectorIndex(config).build(items, queries)
+    assert index.description["recall"] >= 0.97
+    assert index.description["refine"] > 1  # the codes alone do not reach it
+    assert index.description["memory_bytes"] < items.nbytes / 3
+    index.save(tmp_path)
+    found, kept = index.search(queries, 20), VectorIndex.load(tmp_path).search(queries, 20)
+    np.testing.assert_array_equal(found.item_idx, kept.item_idx)
+    (tmp_path / "vectors.npy").unlink()
+    with pytest.raises(ArtifactError, match=r"vectors\.npy of a vector index, found none"):
+        VectorIndex.load(tmp_path)
+
+
+def test_auto_goes_by_size_and_by_memory() -> None:
+    config = IndexConfig(flat_limit=1000, hnsw_limit=5000)
+    assert [chosen_kind(config, size, 16) for size in (1000, 5000, 5001)] == ["flat", "hnsw", "ivf"]
+    tight = config.model_copy(update={"max_memory_bytes": memory_bytes(config, "ivf", 9000, 16)})
+    assert chosen_kind(tight, 1000, 16) == "flat"
+    assert chosen_kind(tight, 9000, 16) == "ivf"
+    assert chosen_kind(tight, 9001, 16) == "ivf_pq"
+    assert [parts_of_a_code(dim, 32) for dim in (64, 65, 31, 67)] == [32, 13, 31, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shards_answer_as_one_index(tmp_path: Path, kind: str) -> None:
+    items, queries = vectors(900), vectors(6, seed=1)
+    config = IndexConfig(kind=kind, target_recall=1.0, recall_k=30)
+    ShardedIndex.build(items, 350, config, queries).save(tmp_path)
+    sharded = ShardedIndex.load(tmp_path)
+    assert [len(shard.search(queries, 1).score) for shard in sharded.shards] == [6, 6, 6]
+    whole = VectorIndex(IndexConfig(kind="flat")).build(items)
+    allowed = np.arange(900) % 4 > 0
+    best = exact(queries, items, 5)
+    excluded = (np.arange(0, 31, 5), best.ravel())
+    for options in ({}, {"excluded": excluded}, {"allowed": allowed, "excluded": excluded}):
+        one, many = whole.search(queries, 15, **options), sharded.search(queries, 15, **options)
+        np.testing.assert_array_equal(one.item_idx, many.item_idx)
+        np.testing.assert_allclose(one.score, many.score, rtol=1e-5)
+
+
+def test_auto_gives_up_hnsw_where_vectors_share_a_direction():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(1000, 16)).astype(np.float32)
+    vectors[:, 0] += 30
+    queries = rng.normal(size=(50, 16)).astype(np.float32)
+    hnsw = VectorIndex(IndexConfig(kind="hnsw")).build(vectors, queries)
+    assert hnsw.description["recall"] < 0.5
+    auto = VectorIndex(IndexConfig(flat_limit=100)).build(vectors, queries)
+    assert auto.description["kind"] == "ivf"
+    assert auto.measured_recall(queries) >= 0.97
