@@ -18,6 +18,7 @@ from kgrec.data.dataset import Dataset
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
+from kgrec.models.answers import Answers
 from kgrec.models.top_items import TopItems, top_of_scores
 
 
@@ -121,6 +122,13 @@ class Scorer(ABC):
         """
         rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
         return np.asarray(self.scores(histories)[rows, item_idx], dtype=np.float32)
+
+    def answers(self, histories: HistoryBatch) -> Answers | None:
+        """Return what answers several questions about these histories without a row of all items.
+
+        None, as here, where the source has nothing better than its scores of all items.
+        """
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Return the name and settings, as they go into run records."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -158,9 +158,11 @@ class TowersScorer(Scorer):
     def user_vectors(self, histories: HistoryBatch) -> FloatArray:
         """Return user vectors, shape (B, embedding_dim + 1), float32; the last dimension is 1."""
         state = self._state
-        num_items = len(state.items)
-        inputs = UserInputs.of(histories, num_items, self.config)
-        users = state.users(inputs, state.items[:, :-1]) / self.config.temperature
+        # the items that are read and no others: a product with all of them copies the catalogue
+        read, place = np.unique(np.append(histories.item_idx, 0), return_inverse=True)
+        items = state.items[torch.from_numpy(read), :-1]
+        inputs = UserInputs.of(replace(histories, item_idx=place[:-1]), len(read), self.config)
+        users = state.users(inputs, items) / self.config.temperature
         return np.asarray(torch.cat([users, torch.ones(len(users), 1)], dim=1).numpy())
 
     def scores(self, histories: HistoryBatch) -> FloatArray:

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ConfigError
+from kgrec.models.answers import Answers, AskedAnswers, DenseAnswers
 from kgrec.models.scorer import Scorer
-from kgrec.models.top_items import TopItems, top_of_scores
+from kgrec.models.top_items import TopItems
 from kgrec.retrieval.index import VectorIndex
-from kgrec.retrieval.indexed_source import IndexedSource, VectorModel
+from kgrec.retrieval.indexed_source import IndexedAnswers, VectorModel
 from kgrec.retrieval.standing import RankArray, standing_of
 
 
@@ -64,6 +65,17 @@ class Candidates:
     def row_of_pair(self) -> IntArray:
         """Shape (n,), int64: the user row that owns each candidate."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+    def of_users(self, start: int, stop: int) -> Candidates:
+        """Return the lists of the users start..stop - 1."""
+        first, last = self.indptr[start], self.indptr[stop]
+        return Candidates(
+            self.indptr[start : stop + 1] - first,
+            self.item_idx[first:last],
+            self.source_names,
+            self.z[first:last],
+            self.rank[first:last],
+        )
 
 
 def concatenate(parts: list[Candidates]) -> Candidates:
@@ -111,6 +123,7 @@ class CandidateGenerator:
         self.config = config
         self.cold = cold
         self.indexes = dict(indexes or {})
+        self._cold_items = np.flatnonzero(cold)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,12 +146,13 @@ class CandidateGenerator:
         self, histories: HistoryBatch, filters: Sequence[BoolArray | None], *, seed: int = 0
     ) -> list[Candidates]:
         """Return the union under each of several filters; the sources are asked only once."""
+        filters = [None if one is None or one.all() else one for one in filters]
         parts: list[list[Candidates]] = [[] for _ in filters]
         for batch in histories.batches(self._batch_size()):
-            dense = self._dense(batch)
-            reference = [self._reference(name, batch, dense, seed) for name in self.names]
+            answers = self._answers(batch)
+            reference = self._references(answers, seed)
             for found, allowed in zip(parts, filters, strict=True):
-                found.append(self._union(batch, dense, reference, allowed, seed))
+                found.append(self._union(batch, answers, reference, allowed, seed))
         return [concatenate(found) if found else self._empty() for found in parts]
 
     def describe_pairs(
@@ -151,32 +165,30 @@ class CandidateGenerator:
             stop = start + len(batch)
             local = indptr[start : stop + 1] - indptr[start]
             items = item_idx[indptr[start] : indptr[stop]]
-            dense = self._dense(batch)
-            reference = [self._reference(name, batch, dense, seed) for name in self.names]
-            parts.append(self._measure(batch, local, items, dense, reference))
+            answers = self._answers(batch)
+            reference = self._references(answers, seed)
+            parts.append(self._measure(batch, local, items, answers, reference))
             start = stop
         return concatenate(parts) if parts else self._empty()
 
     def _union(
         self,
         histories: HistoryBatch,
-        dense: dict[str, FloatArray],
+        answers: list[Answers],
         reference: list[TopItems],
         allowed: BoolArray | None,
         seed: int,
     ) -> Candidates:
         users, items = [], []
-        for name, top in zip(self.names, reference, strict=True):
+        for name, source, top in zip(self.names, answers, reference, strict=True):
             quota = self.config.quotas.get(name, self.config.depth)
             if allowed is not None and quota:
-                top = self._top(name, histories, dense, quota + 1, allowed, seed)
+                top = source.top(quota + 1, allowed, seed)
             picks = [_told_apart(top, quota)]
-            if name in self.config.cold_sources and self.config.cold_depth and self.cold.any():
+            depth = self.config.cold_depth
+            if name in self.config.cold_sources and depth and len(self._cold_items):
                 mask = self.cold if allowed is None else self.cold & allowed
-                if mask.any():
-                    depth = self.config.cold_depth
-                    top = self._top(name, histories, dense, depth + 1, mask, seed)
-                    picks.append(_told_apart(top, depth))
+                picks.append(_told_apart(source.top(depth + 1, mask, seed), depth))
             for pick in picks:
                 rows, columns = np.nonzero(pick >= 0)
                 users.append(rows)
@@ -185,71 +197,48 @@ class CandidateGenerator:
         keys = np.sort(np.concatenate(users) * num_items + np.concatenate(items))
         keys = keys[np.diff(keys, prepend=-1) > 0]
         indptr = np.searchsorted(keys, np.arange(len(histories) + 1) * num_items).astype(np.int64)
-        return self._measure(histories, indptr, keys % num_items, dense, reference)
+        return self._measure(histories, indptr, keys % num_items, answers, reference)
 
     def _measure(
         self,
         histories: HistoryBatch,
         indptr: IntArray,
         item_idx: IntArray,
-        dense: dict[str, FloatArray],
+        answers: list[Answers],
         reference: list[TopItems],
     ) -> Candidates:
         shape = (len(item_idx), len(self.names))
         z, rank = np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=np.int32)
         rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
-        for column, (name, top) in enumerate(zip(self.names, reference, strict=True)):
-            if dense:
-                scores = dense[name][rows, item_idx]
-            else:
-                scores = self.sources[name].score_pairs(histories, indptr, item_idx)
+        for column, (source, top) in enumerate(zip(answers, reference, strict=True)):
             z[:, column], rank[:, column] = standing_of(
-                top.score[:, : self.config.depth], rows, scores
+                top.score[:, : self.config.depth], rows, source.pairs(indptr, item_idx)
             )
         return Candidates(indptr, item_idx, self.names, z, rank)
 
-    def _dense(self, histories: HistoryBatch) -> dict[str, FloatArray]:
-        """Return all scores where the catalogue is small, else nothing."""
-        if self._row_bytes() > self.config.batch_bytes:
-            return {}
-        found = {}
-        for name, source in self.sources.items():
-            scores = source.scores(histories).astype(np.float32, copy=True)
-            scores[histories.row_of_event, histories.item_idx] = -np.inf
-            found[name] = scores
-        return found
+    def _answers(self, histories: HistoryBatch) -> list[Answers]:
+        """Return what each source says, by its rows or index where it has them, else densely."""
+        return [self._answers_of(name, histories) for name in self.names]
 
-    def _reference(
-        self, name: str, histories: HistoryBatch, dense: dict[str, FloatArray], seed: int
-    ) -> TopItems:
-        depth = max(self.config.depth, self.config.quotas.get(name, 0)) + 1
-        return self._top(name, histories, dense, depth, None, seed)
+    def _answers_of(self, name: str, histories: HistoryBatch) -> Answers:
+        source = self.sources[name]
+        fits = self._row_bytes() <= self.config.batch_bytes
+        if name in self.indexes and isinstance(source, VectorModel):
+            index = self.indexes[name]
+            # where all is searched anyway, one product for all questions is faster
+            if index.description["kind"] != "flat" or not fits:
+                return IndexedAnswers(source, index, histories, self._cold_items)
+        found = source.answers(histories)
+        if found is not None:
+            return found
+        return DenseAnswers(source, histories) if fits else AskedAnswers(source, histories)
 
-    def _top(
-        self,
-        name: str,
-        histories: HistoryBatch,
-        dense: dict[str, FloatArray],
-        k: int,
-        allowed: BoolArray | None,
-        seed: int,
-    ) -> TopItems:
-        if not dense:
-            source = self.sources[name]
-            if name in self.indexes and isinstance(source, VectorModel):
-                indexed = IndexedSource(source, self.indexes[name])
-                return indexed.top(histories, k, allowed=allowed)
-            return source.top(histories, k, allowed=allowed, seed=seed)
-        if allowed is None:
-            return top_of_scores(dense[name], k, seed, histories.user_idx)
-        columns = np.flatnonzero(allowed)
-        if not len(columns):
-            shape = (len(histories), k)
-            nothing = np.full(shape, -np.inf, dtype=np.float32)
-            return TopItems(np.full(shape, -1, dtype=np.int64), nothing)
-        top = top_of_scores(dense[name][:, columns], k, seed, histories.user_idx)
-        item_idx = np.where(top.item_idx >= 0, columns[top.item_idx], -1)
-        return TopItems(item_idx, top.score)
+    def _references(self, answers: list[Answers], seed: int) -> list[TopItems]:
+        """Return the best items of each source before any filter: what ranks and z refer to."""
+        depths = [max(self.config.depth, self.config.quotas.get(name, 0)) for name in self.names]
+        return [
+            source.top(depth + 1, None, seed) for source, depth in zip(answers, depths, strict=True)
+        ]
 
     def _row_bytes(self) -> int:
         return len(self.cold) * 4 * (len(self.sources) + 2)

@@ -35,7 +35,7 @@ def standing_of(
     return np.clip(z, -Z_LIMIT, Z_LIMIT).astype(np.float32), rank
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def rank_among(best: FloatArray, rows: IntArray, scores: FloatArray) -> RankArray:
     """Return 1 + the number of strictly better scores in the pair's row of ``best``.
 

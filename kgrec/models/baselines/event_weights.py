@@ -9,12 +9,12 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
 
 
-def history_matrix(
+def history_weights(
     histories: HistoryBatch,
     num_items: int,
     negative_weight: float = 0.0,
     half_life_events: float | None = None,
-) -> sparse.csr_matrix:
+) -> tuple[IntArray, IntArray, FloatArray]:
     """Return the weight of each item in each history, w = s * 2^(-age / half_life_events).
 
     Args:
@@ -25,8 +25,8 @@ def history_matrix(
             the history. None: age does not matter.
 
     Returns:
-        Shape (B, num_items), float32, columns ascending; of a repeated item the newest event
-        stands.
+        The rows (indptr, columns, float32 weights) of a matrix of shape (B, num_items), columns
+        ascending; of a repeated item the newest event stands, and weights of 0 are left out.
     """
     weights = _signs(histories.positive, negative_weight)
     rows = histories.row_of_event
@@ -34,6 +34,17 @@ def history_matrix(
         age = histories.indptr[1:][rows] - 1 - np.arange(len(rows))
         weights = weights * np.exp2(-age / half_life_events).astype(np.float32)
     return _newest(rows, histories.item_idx, weights, (len(histories), num_items))
+
+
+def history_matrix(
+    histories: HistoryBatch,
+    num_items: int,
+    negative_weight: float = 0.0,
+    half_life_events: float | None = None,
+) -> sparse.csr_matrix:
+    """Return ``history_weights`` as a matrix, shape (B, num_items), float32."""
+    found = history_weights(histories, num_items, negative_weight, half_life_events)
+    return _matrix(found, (len(histories), num_items))
 
 
 def train_matrix(
@@ -47,7 +58,8 @@ def train_matrix(
     """
     weights = _signs(interactions.positive, negative_weight)
     shape = (num_users, num_items)
-    return _newest(interactions.user_idx, interactions.item_idx, weights, shape)
+    found = _newest(interactions.user_idx, interactions.item_idx, weights, shape)
+    return _matrix(found, shape)
 
 
 def _signs(positive: BoolArray, negative_weight: float) -> FloatArray:
@@ -56,7 +68,7 @@ def _signs(positive: BoolArray, negative_weight: float) -> FloatArray:
 
 def _newest(
     rows: IntArray, columns: IntArray, weights: FloatArray, shape: tuple[int, int]
-) -> sparse.csr_matrix:
+) -> tuple[IntArray, IntArray, FloatArray]:
     pairs = rows * shape[1] + columns
     # events stand in time order: the first of the reversed ones is the newest
     pairs, last = np.unique(pairs[::-1], return_index=True)
@@ -64,4 +76,11 @@ def _newest(
     kept = data != 0
     pairs, data = pairs[kept], data[kept]
     indptr = np.searchsorted(pairs, np.arange(shape[0] + 1) * shape[1])
-    return sparse.csr_matrix((data, pairs % shape[1], indptr), shape=shape)
+    return indptr, pairs % shape[1], data
+
+
+def _matrix(
+    found: tuple[IntArray, IntArray, FloatArray], shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    indptr, columns, data = found
+    return sparse.csr_matrix((data, columns, indptr), shape=shape)

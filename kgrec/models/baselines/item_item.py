@@ -12,12 +12,16 @@ from scipy import sparse
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.models.answers import Answers, nothing
 from kgrec.models.baselines.baseline import Arrays, Baseline, BaselineConfig
-from kgrec.models.baselines.event_weights import history_matrix
+from kgrec.models.baselines.event_weights import history_matrix, history_weights
 from kgrec.models.baselines.sparse_products import top_per_row
 from kgrec.models.baselines.sparse_scores import pair_scores, top_scores
 from kgrec.models.scorer import TrainingData
+from kgrec.models.sparse_rows import best_of_sums, look_up, sum_of_rows
 from kgrec.models.top_items import TopItems
+
+_EVERY = np.empty(0, dtype=np.bool_)
 
 
 class ItemItemConfig(BaselineConfig):
@@ -153,6 +157,18 @@ class ItemItemScorer(Baseline):
         rows = self.history_rows(histories)
         return pair_scores(rows, self.weights.sparse_rows, indptr, item_idx)
 
+    def answers(self, histories: HistoryBatch) -> Answers | None:
+        """Return answers out of the rows of the histories' items, where the matrix is sparse."""
+        if self.weights.sparse_rows is None:
+            return None
+        rows = history_weights(
+            histories,
+            self.weights.num_items,
+            self.config.negative_weight,
+            self.config.history_half_life_events,
+        )
+        return _RowAnswers(histories, rows, self.weights.sparse_rows)
+
     def neighbours(self, item_idx: int, k: int) -> tuple[IntArray, FloatArray]:
         """Return the k items that one liked item speaks for most, and the weights, best first."""
         weights = self.weights
@@ -198,3 +214,44 @@ class ItemItemScorer(Baseline):
         rows = (arrays["data"], arrays["indices"], arrays["indptr"])
         matrix = sparse.csr_matrix(rows, shape=(num_items, num_items))
         self._weights = ItemWeights(num_items, sparse_rows=matrix)
+
+
+class _RowAnswers(Answers):
+    """Answers out of the summed rows of each history's items; every other item scores 0."""
+
+    def __init__(
+        self,
+        histories: HistoryBatch,
+        rows: tuple[IntArray, IntArray, FloatArray],
+        weights: sparse.csr_matrix,
+    ) -> None:
+        self._user_idx, self._num_items = histories.user_idx, weights.shape[1]
+        indptr, items, item_weights = rows
+        self._sums = [
+            sum_of_rows(
+                items[indptr[row] : indptr[row + 1]],
+                item_weights[indptr[row] : indptr[row + 1]],
+                histories.item_idx[histories.indptr[row] : histories.indptr[row + 1]],
+                weights.indptr,
+                weights.indices,
+                weights.data,
+            )
+            for row in range(len(histories))
+        ]
+
+    def top(self, k: int, allowed: BoolArray | None, seed: int) -> TopItems:
+        """Return the k best items, as Answers says."""
+        found = nothing(len(self._sums), k)
+        mask = _EVERY if allowed is None else allowed
+        for row, (table, sums) in enumerate(self._sums):
+            user, size = self._user_idx[row], self._num_items
+            best_of_sums(table, sums, mask, size, seed, user, found.item_idx[row], found.score[row])
+        return found
+
+    def pairs(self, indptr: IntArray, item_idx: IntArray) -> FloatArray:
+        """Return the scores of chosen items, as Answers says."""
+        scores = np.empty(len(item_idx), dtype=np.float32)
+        for row, (table, sums) in enumerate(self._sums):
+            own = slice(indptr[row], indptr[row + 1])
+            look_up(table, sums, item_idx[own], scores[own])
+        return scores
