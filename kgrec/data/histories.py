@@ -83,6 +83,20 @@ class HistoryBatch:
         return matrix
 
     @classmethod
+    def of_nobody(cls) -> HistoryBatch:
+        """Return one empty history without a profile and without a time."""
+        none = np.empty(0, dtype=np.int64)
+        return cls(
+            np.array([-1], dtype=np.int64),
+            np.zeros(2, dtype=np.int64),
+            none,
+            none.astype(np.float32),
+            none,
+            none.astype(np.bool_),
+            np.zeros(1, dtype=np.int64),
+        )
+
+    @classmethod
     def from_interactions(
         cls, interactions: Interactions, users: IntArray, now: IntArray | None = None
     ) -> HistoryBatch:

@@ -22,6 +22,9 @@ class EvaluationTask:
             target_items[target_indptr[b]:target_indptr[b + 1]], never empty.
         target_items: Shape (num_targets,), int64, no item twice for a user, none in the history.
         allowed: Shape (num_items,), bool: the items that are ranked; None for the whole catalogue.
+        masked_indptr, masked_items: Ragged as the targets: items that the user had interacted with
+            before the cut and that the model is not told of (a published protocol that learns from
+            train alone). They stand in no list; None where the histories tell everything.
     """
 
     name: str
@@ -29,6 +32,8 @@ class EvaluationTask:
     target_indptr: IntArray
     target_items: IntArray
     allowed: BoolArray | None = None
+    masked_indptr: IntArray | None = None
+    masked_items: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -39,8 +44,16 @@ class EvaluationTask:
 
     def take(self, rows: IntArray) -> EvaluationTask:
         """Return the task for the chosen rows."""
-        lengths = np.diff(self.target_indptr)[rows]
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        offsets = np.arange(indptr[-1]) - np.repeat(indptr[:-1], lengths)
-        targets = self.target_items[np.repeat(self.target_indptr[rows], lengths) + offsets]
-        return EvaluationTask(self.name, self.histories.take(rows), indptr, targets, self.allowed)
+        targets = _taken(self.target_indptr, self.target_items, rows)
+        masked: tuple[IntArray, IntArray] | tuple[None, None] = (None, None)
+        if self.masked_indptr is not None and self.masked_items is not None:
+            masked = _taken(self.masked_indptr, self.masked_items, rows)
+        return EvaluationTask(self.name, self.histories.take(rows), *targets, self.allowed, *masked)
+
+
+def _taken(indptr: IntArray, items: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the chosen rows of ragged lists."""
+    lengths = np.diff(indptr)[rows]
+    taken = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = np.arange(taken[-1]) - np.repeat(taken[:-1], lengths)
+    return taken, items[np.repeat(indptr[rows], lengths) + offsets]

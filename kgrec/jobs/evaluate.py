@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from graph_etl.snapshot import load_snapshot
 from kgrec.artifact import artifact_id_of, load_artifact
 from kgrec.config import RunConfig
-from kgrec.data.dataset import load_dataset
-from kgrec.data.splits import SplitConfig, make_split
+from kgrec.data.dataset import dataset_from_snapshot
+from kgrec.data.splits import make_split, published_labels
+from kgrec.data.splits.config import PUBLISHED
 from kgrec.errors import ConfigError
 from kgrec.evaluation.evaluator import evaluate
 from kgrec.evaluation.ledger import TestLedger
@@ -52,14 +54,16 @@ def measure_again(path: Path) -> dict[str, Any]:
     workspace = workspace_of(path)
     artifact = load_artifact(workspace.current if _is_run(path, workspace) else path)
     config = RunConfig.model_validate(artifact.manifest["config"])
-    dataset = load_dataset(workspace.snapshot, config.seed)
+    snapshot = load_snapshot(workspace.snapshot)
+    dataset = dataset_from_snapshot(snapshot, config.seed)
     if dataset.snapshot_id != artifact.manifest["snapshot_id"]:
         raise ConfigError(
             f"Expected {artifact.path} to be trained on {dataset.snapshot_id}, which "
             f"{workspace.snapshot} names, got {artifact.manifest['snapshot_id']}; run 'kgrec run' "
             "again to train on the data as it is now"
         )
-    split = make_split(dataset, SplitConfig(name=config.split, seed=config.seed))
+    labels = published_labels(snapshot) if config.split in PUBLISHED else None
+    split = make_split(dataset, config.split_config(config.split), published=labels)
     ledger = TestLedger(workspace.ledger)
     described = {"artifact": artifact.artifact_id}
     tasks = split.open_test(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from graph_etl.errors import FetchError
 from graph_etl.mappings import mapping_path
@@ -16,6 +17,8 @@ from graph_etl.statistics import GraphStatistics, statistics_of
 from kgrec.config import MAPPING, RunConfig
 from kgrec.data.audit import AuditReport, audit_dataset
 from kgrec.data.dataset import Dataset, dataset_from_snapshot
+from kgrec.data.splits import Split, SplitConfig, make_split, published_labels
+from kgrec.data.splits.config import PUBLISHED
 from kgrec.errors import ConfigError
 from kgrec.jobs.graph_build import build_graph
 from kgrec.jobs.night_events import TakenEvents
@@ -36,6 +39,7 @@ class Prepared:
         audit: What the build counted, dropped, repaired and linked.
         data_audit: What the look over the loaded data found.
         terms: Terms of the public data in use, a line each; empty for one's own data.
+        published: The parts that the interactions came in, as ``make_split`` takes them.
     """
 
     dataset: Dataset
@@ -45,6 +49,12 @@ class Prepared:
     audit: dict[str, Any]
     data_audit: AuditReport
     terms: tuple[str, ...]
+    published: pl.DataFrame | None = None
+
+    def split(self, config: SplitConfig) -> Split:
+        """Return the data divided, by the labels it came with where the split is of those."""
+        labels = self.published if config.name in PUBLISHED else None
+        return make_split(self.dataset, config, published=labels)
 
 
 def prepare(
@@ -99,6 +109,7 @@ def prepare(
         audit,
         data_audit,
         (*terms, *encoder_terms),
+        published_labels(snapshot),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from graph_etl.snapshot import write_synced
 from kgrec.artifact import Artifact, ArtifactDetails, publish, save_artifact
 from kgrec.config import RunConfig
-from kgrec.data.splits import Split, SplitConfig, make_split
+from kgrec.data.splits import Split
 from kgrec.evaluation.beyond_accuracy import catalogue_facts
 from kgrec.evaluation.environment import git_commit
 from kgrec.evaluation.records import StoredRun
@@ -115,7 +115,7 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
     workspace.prepare()
     prepared = prepare(config, workspace, tell)
     clock.lap("graph and texts")
-    split = _split(prepared, config, config.split)
+    split = prepared.split(config.split_config(config.split))
     wanted = {*config.baselines, *source_names(config)}
     tuned = tuned_settings(config, wanted, split, workspace, tell)
     clock.lap("tuning")
@@ -126,7 +126,7 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
     main.forget_models()
     clock.lap(split.name)
     for name in config.further_splits:
-        further = _split(prepared, config, name)
+        further = prepared.split(config.split_config(name))
         other = _comparison(config, prepared, further, tuned, towers, workspace, tell)
         runs[name] = _rows(other, config, publish_into=None)
         other.forget_models()
@@ -217,11 +217,6 @@ def _report_of(result: RunResult, split: Split) -> ReportInput:
         terms=result.prepared.terms,
         created_at=result.created_at,
     )
-
-
-def _split(prepared: Prepared, config: RunConfig, name: str) -> Split:
-    settings = SplitConfig.model_validate({"name": name, "seed": config.seed})
-    return make_split(prepared.dataset, settings)
 
 
 def _comparison(

@@ -15,7 +15,7 @@ SPLITS = {
     "request, the rest is hidden",
     "cold_items": "items without a single interaction in training are to be found",
     "as_published": "the published test file that came with the data",
-    "redrawn": "a part of each user's events drawn at random, as many as in the published test file",
+    "redrawn": "events of each user drawn at random, as many as in the published test file",
 }
 WITHOUT_TIME = {
     "per_user_time": "the data has no times, so that a part of each user's events, drawn at "

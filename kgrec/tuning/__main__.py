@@ -9,8 +9,10 @@ import typer
 from pydantic import ValidationError
 
 from graph_etl.errors import GraphEtlError
-from kgrec.data.dataset import load_dataset
-from kgrec.data.splits import SplitConfig, make_split
+from graph_etl.snapshot import load_snapshot
+from kgrec.data.dataset import dataset_from_snapshot
+from kgrec.data.splits import SplitConfig, make_split, published_labels
+from kgrec.data.splits.config import PUBLISHED
 from kgrec.errors import ConfigError, KgrecError
 from kgrec.tuning.record import Budget, Trial, load_record, save_record
 from kgrec.tuning.search import METRIC, tune_all
@@ -36,10 +38,12 @@ def main(
         missing = sorted(set(only or ()) - set(chosen))
         if missing:
             raise ConfigError(f"Expected entries of {sorted(chosen)} (got {missing}) in {spaces}")
-        dataset = load_dataset(snapshot)
+        read = load_snapshot(snapshot)
+        dataset = dataset_from_snapshot(read)
         config = SplitConfig.model_validate({"name": split, "seed": seed})
+        labels = published_labels(read) if config.name in PUBLISHED else None
         record = tune_all(
-            make_split(dataset, config),
+            make_split(dataset, config, published=labels),
             {entry: space for entry, space in chosen.items() if not only or entry in only},
             Budget(max_trials=trials, max_cpu_s=cpu_s),
             seed=seed,

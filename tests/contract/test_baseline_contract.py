@@ -97,6 +97,30 @@ class TestTransitions(BaselineContract):
     name = "transitions"  # by direction: on the board the first item never follows another
 
 
+class TestLightGCN(BaselineContract, CheckerboardContract):
+    name = "lightgcn"
+    settings: ClassVar[dict[str, Any]] = {"embedding_dim": 16, "num_epochs": 60, "threads": 1}
+
+
+class TestKGIN(BaselineContract, CheckerboardContract):
+    name = "kgin"
+    settings: ClassVar[dict[str, Any]] = {"embedding_dim": 16, "num_epochs": 60, "threads": 1}
+    rtol = 1e-4
+    atol = 1e-5
+
+
+class TestSASRec(BaselineContract, CheckerboardContract):
+    name = "sasrec"
+    settings: ClassVar[dict[str, Any]] = {
+        "embedding_dim": 16,
+        "num_epochs": 60,
+        "learning_rate": 0.01,
+        "threads": 1,
+    }
+    rtol = 1e-4
+    atol = 1e-5
+
+
 class TestTransitionsBothWays(BaselineContract, CheckerboardContract):
     name = "transitions"
     settings: ClassVar[dict[str, Any]] = {

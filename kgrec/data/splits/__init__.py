@@ -3,7 +3,7 @@
 from kgrec.data.splits.config import Part, SplitConfig, SplitName
 from kgrec.data.splits.cuts import user_window
 from kgrec.data.splits.files import read_split, write_split
-from kgrec.data.splits.published import read_published
+from kgrec.data.splits.published import published_labels, read_published
 from kgrec.data.splits.split import Split, make_split
 from kgrec.data.splits.tasks import make_task
 from kgrec.data.splits.test_lock import OpeningLog, test_forbidden
@@ -16,6 +16,7 @@ __all__ = [
     "SplitName",
     "make_split",
     "make_task",
+    "published_labels",
     "read_published",
     "read_split",
     "test_forbidden",

@@ -6,8 +6,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SplitName = Literal["global_time", "per_user_time", "new_users", "cold_items", "as_published"]
+SplitName = Literal[
+    "global_time", "per_user_time", "new_users", "cold_items", "as_published", "redrawn"
+]
 Part = Literal["train", "train+val"]
+
+PUBLISHED: tuple[SplitName, ...] = ("as_published", "redrawn")
+"""Splits that are made from the labels that came with the data."""
 
 # (validation, test): shares of events; of users for new_users; of items for cold_items
 DEFAULT_FRACTIONS: dict[str, tuple[float, float]] = {
@@ -16,6 +21,7 @@ DEFAULT_FRACTIONS: dict[str, tuple[float, float]] = {
     "new_users": (0.15, 0.15),
     "cold_items": (0.1, 0.1),
     "as_published": (0.1, 0.0),
+    "redrawn": (0.1, 0.0),
 }
 
 
@@ -42,7 +48,7 @@ class SplitConfig(BaseModel):
     refit_on: Part = "train+val"
     """What the final model learns from; "train" where a published protocol says so."""
     test_history: Part = "train+val"
-    """What is known, and masked, when test is asked."""
+    """What a model is told of when test is asked. Validation is masked in any case."""
 
     def resolved(self) -> Self:
         """Return the same split with every fraction filled in."""

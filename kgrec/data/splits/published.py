@@ -1,4 +1,4 @@
-"""Splits that come with a data set, used untouched: reads their files and maps them to events."""
+"""Splits that come with a data set: reads their labels, maps them to events, draws them anew."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from graph_etl.snapshot import Snapshot
 from kgrec.data.dataset import Dataset
 from kgrec.data.interactions import Interactions
 from kgrec.data.splits.config import SplitConfig
@@ -66,13 +67,32 @@ def read_published(
     return pl.concat(frames)
 
 
+def published_labels(snapshot: Snapshot) -> pl.DataFrame | None:
+    """Return the parts that the tables of a snapshot came in, as ``make_split`` takes them.
+
+    A mapping that lists ``interactions.splits`` keeps each row's part; "valid" and "validation"
+    are called "val" here.
+
+    Returns:
+        Columns user_id, item_id, part; None where the interactions came undivided.
+    """
+    if "context.split" not in snapshot.interactions.columns:
+        return None
+    return snapshot.interactions.select(
+        snapshot.users["user_id"].gather(snapshot.interactions["user_idx"]).alias("user_id"),
+        snapshot.items["item_id"].gather(snapshot.interactions["item_idx"]).alias("item_id"),
+        pl.col("context.split").replace({"valid": "val", "validation": "val"}).alias("part"),
+    )
+
+
 def published_roles(
     dataset: Dataset, events: Interactions, published: pl.DataFrame, config: SplitConfig
 ) -> tuple[RoleArray, dict[str, Any]]:
     """Return the role of each event by the published labels, and what was found on the way.
 
     Events without a label are left out of everything. Where no pair is labelled "val", each
-    user's last ``val_fraction`` of train becomes validation.
+    user's last ``val_fraction`` of train becomes validation. For the split "redrawn" the parts of
+    each user are then dealt out anew by seed, so that every part keeps its size.
 
     Raises:
         DataError: A label is unknown, a labelled pair is not in the dataset, or a pair has two.
@@ -113,6 +133,8 @@ def published_roles(
     if not (roles == Role.VAL_TARGET).any():
         _carve_validation(events, roles, config)
         details["validation"] = f"last {config.val_fraction} of each user's train events"
+    if config.name == "redrawn":
+        return _dealt_anew(events, roles, config.seed), details
     return roles, details
 
 
@@ -135,3 +157,10 @@ def _carve_validation(events: Interactions, roles: RoleArray, config: SplitConfi
     rows = np.flatnonzero(roles == Role.TRAIN)
     last = user_window(events.take(rows), 1 - float(config.val_fraction or 0), 1.0)
     roles[rows[last]] = Role.VAL_TARGET
+
+
+def _dealt_anew(events: Interactions, roles: RoleArray, seed: int) -> RoleArray:
+    """Return each user's roles in an order drawn by seed; events are sorted by user."""
+    draw = np.random.default_rng([seed, 4]).random(len(roles))
+    dealt: RoleArray = roles[np.lexsort((draw, events.user_idx))]
+    return dealt

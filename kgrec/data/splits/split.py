@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ import polars as pl
 from kgrec.data.dataset import Dataset
 from kgrec.data.graph import GraphMode, KnowledgeGraph
 from kgrec.data.interactions import BoolArray, Interactions
-from kgrec.data.splits.config import Part, SplitConfig, SplitName
+from kgrec.data.splits.config import PUBLISHED, Part, SplitConfig, SplitName
 from kgrec.data.splits.cuts import Role, RoleArray, assign_roles, ordered
 from kgrec.data.splits.published import published_roles
-from kgrec.data.splits.tasks import RequestTime, make_task
+from kgrec.data.splits.tasks import make_task
 from kgrec.data.splits.test_lock import OpeningLog, check_test_allowed
 from kgrec.data.task import EvaluationTask
 from kgrec.errors import ConfigError, DataError, TestLockError
@@ -142,9 +142,12 @@ class Split:
             config_hash=config_hash,
             repeat=repeat,
         )
-        trained = _TRAINED[self.config.test_history]
-        known = self._with_roles(*trained, Role.TEST_HISTORY)
-        return self._tasks("test", known, Role.TEST_TARGET, None)
+        told = _TRAINED[self.config.test_history]
+        known = self._with_roles(*told, Role.TEST_HISTORY)
+        before = None
+        if self.config.test_history != "train+val":
+            before = self._with_roles(*_TRAINED["train+val"], Role.TEST_HISTORY)
+        return self._tasks("test", known, Role.TEST_TARGET, None, before)
 
     def describe(self) -> dict[str, Any]:
         """Return configuration, checksum and details, as they go into run records."""
@@ -164,19 +167,24 @@ class Split:
         return items
 
     def _tasks(
-        self, part: str, known: Interactions, target: Role, ranked: BoolArray | None
+        self,
+        part: str,
+        known: Interactions,
+        target: Role,
+        ranked: BoolArray | None,
+        before: Interactions | None = None,
     ) -> dict[str, EvaluationTask]:
         hidden = self._with_roles(target)
+        make = partial(make_task, known=known, hidden=hidden, before=before)
         prefix = f"{self.name}/{part}"
         if self.name == "cold_items":
             cold = self._items_of(target)
             tasks = {
-                "among_all": make_task(f"{prefix}/among_all", known, hidden, allowed=ranked),
-                "among_cold": make_task(f"{prefix}/among_cold", known, hidden, allowed=cold),
+                "among_all": make(f"{prefix}/among_all", allowed=ranked),
+                "among_cold": make(f"{prefix}/among_cold", allowed=cold),
             }
         elif self.name == "global_time":
-            request_time: RequestTime = "global"
-            task = make_task(f"{prefix}/all", known, hidden, request_time=request_time)
+            task = make(f"{prefix}/all", request_time="global")
             has_history = task.histories.lengths > 0
             tasks = {
                 "all": task,
@@ -184,7 +192,7 @@ class Split:
                 "without_history": _sliced(task, f"{prefix}/without_history", ~has_history),
             }
         else:
-            tasks = {"all": make_task(f"{prefix}/all", known, hidden)}
+            tasks = {"all": make(f"{prefix}/all")}
         if not len(tasks[self.primary_slice]):
             raise DataError(
                 f"Expected users with hidden positives in {prefix}/{self.primary_slice}, got none "
@@ -208,8 +216,9 @@ def make_split(
         dataset: All interactions, in any order.
         name: The kind of split, or a whole configuration (then no further settings).
         seed: Seed of every draw.
-        published: as_published only: columns user_id, item_id, part ("train", "val", "test") and,
-            where a pair can come twice, timestamp. See ``read_published``.
+        published: as_published and redrawn only: columns user_id, item_id, part ("train", "val",
+            "test") and, where a pair can come twice, timestamp. See ``read_published`` and
+            ``published_labels``.
         **settings: Further fields of SplitConfig: val_fraction, test_fraction, ...
 
     Raises:
@@ -220,10 +229,11 @@ def make_split(
         name if isinstance(name, SplitConfig) else SplitConfig(name=name, seed=seed, **settings)
     )
     config = config.resolved()
-    if (published is not None) != (config.name == "as_published"):
+    if (published is not None) != (config.name in PUBLISHED):
         raise ConfigError(
-            "Expected a frame 'published' for the split 'as_published' and for no other, got "
-            f"{'one' if published is not None else 'none'} for '{config.name}'"
+            f"Expected a frame 'published' for the splits {', '.join(PUBLISHED)} and for no "
+            f"other, got {'one' if published is not None else 'none'} for '{config.name}'; the "
+            "mapping of a data set that comes divided names its parts in interactions.splits"
         )
     events = ordered(dataset.interactions, config.seed)
     if published is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ def make_task(
     *,
     allowed: BoolArray | None = None,
     request_time: RequestTime = "user",
+    before: Interactions | None = None,
 ) -> EvaluationTask:
     """Return the task of finding the hidden positives of users from their known events.
 
@@ -33,17 +35,30 @@ def make_task(
         allowed: Shape (num_items,), bool: the items that are ranked; targets outside are dropped.
         request_time: "user": a second after the user's last known event; "global": a second after
             the last known event of anyone. Users with an empty history always get the latter.
+        before: All events before the cut, where the model is told of ``known`` alone: the others
+            are masked as well, and are no targets. None: ``known`` is everything.
 
     Returns:
         The task, users in ascending order; it has no users where nothing is to be found.
     """
-    user_idx, item_idx = _unknown_pairs(known, hidden.positives())
+    user_idx, item_idx = _unknown_pairs(known if before is None else before, hidden.positives())
     if allowed is not None:
         user_idx, item_idx = user_idx[allowed[item_idx]], item_idx[allowed[item_idx]]
-    users, lengths = np.unique(user_idx, return_counts=True)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    users = np.unique(user_idx)
     histories = _histories(known, users, request_time)
-    return EvaluationTask(name, histories, indptr, item_idx, allowed)
+    task = EvaluationTask(name, histories, _bounds(user_idx, users), item_idx, allowed)
+    if before is None:
+        return task
+    untold_user, untold_item = _unknown_pairs(known, before)
+    asked = np.isin(untold_user, users)
+    bounds = _bounds(untold_user[asked], users)
+    return replace(task, masked_indptr=bounds, masked_items=untold_item[asked])
+
+
+def _bounds(user_idx: IntArray, users: IntArray) -> IntArray:
+    """Return where each user's pairs begin and end, shape (len(users) + 1,), int64."""
+    starts = np.searchsorted(user_idx, users)
+    return np.append(starts, len(user_idx)).astype(np.int64)
 
 
 def _unknown_pairs(known: Interactions, hidden: Interactions) -> tuple[IntArray, IntArray]:

@@ -15,9 +15,12 @@ from kgrec.models.baselines.factors import FactorScorer
 from kgrec.models.baselines.ials import IALS, IALSConfig
 from kgrec.models.baselines.item_item import ItemItemScorer, ItemWeights
 from kgrec.models.baselines.itemknn import ItemKNN, ItemKNNConfig
+from kgrec.models.baselines.kgin import KGIN, KGINConfig
+from kgrec.models.baselines.lightgcn import LightGCN, LightGCNConfig
 from kgrec.models.baselines.popularity import Popularity, PopularityConfig
 from kgrec.models.baselines.rp3_kg import RP3KG, RP3KGConfig
 from kgrec.models.baselines.rp3beta import RP3Beta, RP3BetaConfig
+from kgrec.models.baselines.sasrec import SASRec, SASRecConfig
 from kgrec.models.baselines.slim import SLIM, SLIMConfig
 from kgrec.models.baselines.slim_kg import SLIMKG, SLIMKGConfig
 from kgrec.models.baselines.svd import SVD, SVDConfig
@@ -28,6 +31,7 @@ __all__ = [
     "EASE",
     "EASEKG",
     "IALS",
+    "KGIN",
     "RP3KG",
     "SLIM",
     "SLIMKG",
@@ -43,11 +47,16 @@ __all__ = [
     "ItemKNN",
     "ItemKNNConfig",
     "ItemWeights",
+    "KGINConfig",
+    "LightGCN",
+    "LightGCNConfig",
     "Popularity",
     "PopularityConfig",
     "RP3Beta",
     "RP3BetaConfig",
     "RP3KGConfig",
+    "SASRec",
+    "SASRecConfig",
     "SLIMConfig",
     "SLIMKGConfig",
     "SVDConfig",
@@ -71,6 +80,9 @@ BASELINES: dict[str, type[Baseline]] = {
         SLIMKG,
         EASEKG,
         Transitions,
+        LightGCN,
+        KGIN,
+        SASRec,
     )
 }
 

@@ -30,7 +30,6 @@ class FactorConfig(BaselineConfig):
 class FactorScorer(Baseline):
     """Scores = U V': the user vectors U are made from the histories at request time."""
 
-    config: FactorConfig
     _item_factors: FloatArray | None = None
 
     @property

@@ -3,12 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import polars as pl
 import pytest
 from evaluation_data import OpenLog, dataset_of, random_dataset
 
+from graph_etl.snapshot import Snapshot
 from kgrec.data.dataset import Dataset
 from kgrec.data.interactions import Interactions
 from kgrec.data.splits import (
@@ -16,6 +19,7 @@ from kgrec.data.splits import (
     SplitConfig,
     make_split,
     make_task,
+    published_labels,
     read_published,
     read_split,
     test_forbidden,
@@ -350,3 +354,61 @@ def test_make_split_refuses_data_too_small_for_a_task() -> None:
     split = make_split(dataset_of(rows, 1, 10), "per_user_time")
     with pytest.raises(DataError, match="Expected users with hidden positives"):
         split.validation()
+
+
+def test_untold_validation_is_masked_and_no_target() -> None:
+    rows = [(0, item, 5.0, 1 + item) for item in range(4)] + [(1, 0, 5.0, 9), (1, 1, 5.0, 10)]
+    data = dataset_of(rows, num_users=2, num_items=5)
+    parts = ["train", "val", "val", "test", "train", "test"]
+    labels = pl.DataFrame(
+        {
+            "user_id": [data.users.ids[row[0]] for row in rows],
+            "item_id": [data.items.ids[row[1]] for row in rows],
+            "part": parts,
+        }
+    )
+    settings = {"published": labels, "refit_on": "train", "test_history": "train"}
+    task = opened(make_split(data, "as_published", **settings))["all"]
+    assert task.histories.item_idx.tolist() == [0, 0]
+    assert task.target_items.tolist() == [3, 1]
+    assert task.masked_indptr is not None
+    assert task.masked_items is not None
+    assert task.masked_indptr.tolist() == [0, 2, 2]
+    assert task.masked_items.tolist() == [1, 2]
+    second = task.take(np.array([1, 0]))
+    assert second.masked_indptr is not None
+    assert second.masked_indptr.tolist() == [0, 0, 2]
+    told = opened(make_split(data, "as_published", published=labels))["all"]
+    assert told.masked_items is None
+    assert told.histories.item_idx.tolist() == [0, 1, 2, 0]
+
+
+def test_redrawn_keeps_the_published_sizes_and_differs_by_seed() -> None:
+    data = random_dataset()
+    labels = published(data, "test")
+    sizes: dict[str, set[tuple[int, ...]]] = {}
+    seen = set()
+    for name, seed in (("as_published", 0), ("redrawn", 1), ("redrawn", 2), ("redrawn", 1)):
+        split = make_split(data, name, published=labels, seed=seed)
+        roles, events = split._roles, split._events
+        counts = [tuple(np.bincount(roles[events.user_idx == u], minlength=6)) for u in range(20)]
+        sizes.setdefault("all", set()).add(tuple(map(tuple, counts)))  # type: ignore[arg-type]
+        seen.add(split.checksum)
+    assert len(sizes["all"]) == 1
+    assert len(seen) == 3
+
+
+def test_published_labels_come_from_the_parts_of_a_snapshot() -> None:
+    interactions = pl.DataFrame(
+        {"user_idx": [1, 0], "item_idx": [0, 2], "context.split": ["valid", "train"]}
+    )
+    snapshot = SimpleNamespace(
+        users=pl.DataFrame({"user_id": ["a", "b"]}),
+        items=pl.DataFrame({"item_id": ["x", "y", "z"]}),
+        interactions=interactions,
+    )
+    found = published_labels(cast("Snapshot", snapshot))
+    assert found is not None
+    assert found.rows() == [("b", "x", "val"), ("a", "z", "train")]
+    snapshot.interactions = interactions.drop("context.split")
+    assert published_labels(cast("Snapshot", snapshot)) is None

@@ -124,3 +124,34 @@ def test_evaluate_refuses_an_empty_task() -> None:
     empty: EvaluationTask = TASK.take(np.empty(0, dtype=np.int64))
     with pytest.raises(DataError, match="Expected users in task 'per_user_time/test/all'"):
         evaluate(Popularity(TRAINED, DATA.num_items), empty, num_items=DATA.num_items)
+
+
+@pytest.mark.parametrize("batch_size", [3, 1000])
+def test_evaluate_masks_what_the_model_is_not_told_of(batch_size: int) -> None:
+    known = TASK.histories.indptr
+    middle = known[:-1] + np.diff(known) // 2  # the model is told of the first half
+    told = np.concatenate(
+        [np.arange(a, b) for a, b in zip(known[:-1], middle, strict=True)]
+    ).astype(np.int64)
+    untold = np.setdiff1d(np.arange(known[-1]), told)
+    histories = TASK.histories
+    part = HistoryBatch(
+        histories.user_idx,
+        np.concatenate([[0], np.cumsum(middle - known[:-1])]),
+        histories.item_idx[told],
+        histories.value[told],
+        histories.timestamp[told],
+        histories.positive[told],
+        histories.now,
+    )
+    rows = histories.row_of_event[untold]
+    bounds = np.searchsorted(rows, np.arange(len(histories) + 1))
+    task = replace(
+        TASK, histories=part, masked_indptr=bounds, masked_items=histories.item_idx[untold]
+    )
+    model = Popularity(TRAINED, DATA.num_items)  # it hears nothing: only the mask can differ
+    expected = evaluate(model, TASK, num_items=DATA.num_items)
+    found = evaluate(model, task, num_items=DATA.num_items, batch_size=batch_size)
+    for name, values in expected.metrics.items():
+        np.testing.assert_array_equal(found.metrics[name], values)
+    assert (found.lists == expected.lists).all()

@@ -36,6 +36,9 @@ def test_registry_holds_every_baseline_under_its_own_name() -> None:
         "slim_kg",
         "ease_kg",
         "transitions",
+        "lightgcn",
+        "kgin",
+        "sasrec",
     }
     assert all(name == model.name for name, model in BASELINES.items())
 
@@ -54,8 +57,8 @@ def test_config_fields_are_described_and_frozen(name: str) -> None:
 
 
 def test_make_baseline_of_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"Expected a baseline of .*slim_kg.*got 'lightgcn'"):
-        make_baseline("lightgcn")
+    with pytest.raises(ConfigError, match=r"Expected a baseline of .*slim_kg.*got 'deepfm'"):
+        make_baseline("deepfm")
 
 
 def test_make_baseline_refuses_unknown_settings() -> None:

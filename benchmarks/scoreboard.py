@@ -1,0 +1,116 @@
+"""Runs the boards of benchmarks/scoreboard.yaml and gathers their records; `make docs` shows them.
+
+    python benchmarks/scoreboard.py [--only NAME] [--runs FOLDER] [--records FOLDER]
+
+A run that is done is not done again while its configuration stays; one that was stopped goes on. A
+board whose data is not at hand is passed over, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kgrec.config import load_run_config
+from kgrec.jobs.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_DIR = "KGREC_DATA_DIR"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a board.
+
+    Attributes:
+        name: Of the configuration in configs/bench, and of the folder of its records.
+        data: Folder of the tables below KGREC_DATA_DIR; None where they are fetched.
+        seed: Seed of splits and models.
+    """
+
+    name: str
+    data: str | None
+    seed: int
+
+    @property
+    def config(self) -> Path:
+        """The configuration's file."""
+        return ROOT / "configs" / "bench" / f"{self.name}.yaml"
+
+    def missing(self) -> str | None:
+        """Return why the run's data is not at hand; None where it is."""
+        if self.data is None:
+            return None
+        folder = os.environ.get(DATA_DIR)
+        if not folder:
+            return f"{DATA_DIR} is not set"
+        return None if (Path(folder) / self.data).is_dir() else f"no folder {self.data} in it"
+
+    def command(self, out: Path) -> list[str]:
+        """Return the command that makes the run."""
+        command = [sys.executable, "-c", "from kgrec.cli import app; app()", "run"]
+        command += [str(self.config), "--out", str(out), "--seed", str(self.seed)]
+        if self.data is not None:
+            command += ["--data", str(Path(os.environ[DATA_DIR]) / self.data)]
+        return command
+
+
+def planned(path: Path) -> list[Run]:
+    """Return all runs of a plan, in its order."""
+    boards: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [
+        Run(board["config"], board["data"], seed) for board in boards for seed in board["seeds"]
+    ]
+
+
+def is_done(run: Run, out: Path) -> bool:
+    """Return whether ``out`` holds the finished run of the configuration as it is now."""
+    summary = Workspace(out).summary
+    if not summary.is_file():
+        return False
+    wanted = load_run_config(run.config).model_copy(update={"seed": run.seed})
+    found = json.loads(summary.read_bytes())["config"]
+    return {**found, "data": None} == {**wanted.model_dump(mode="json"), "data": None}
+
+
+def gather(out: Path, records: Path) -> int:
+    """Copy the records of a run into ``records``; return how many there are."""
+    records.mkdir(parents=True, exist_ok=True)
+    found = sorted(Workspace(out).records.glob("*.json"))
+    for path in found:
+        for file in (path, path.with_suffix(".npz")):
+            shutil.copy2(file, records / file.name)
+    return len(found)
+
+
+def main() -> None:
+    """Make what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="One configuration of the plan.")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "scoreboard")
+    parser.add_argument("--records", type=Path, default=ROOT / "benchmarks" / "records")
+    options = parser.parse_args()
+    for run in planned(ROOT / "benchmarks" / "scoreboard.yaml"):
+        if options.only not in (None, run.name):
+            continue
+        label, out = f"{run.name} seed {run.seed}", options.runs / f"{run.name}-{run.seed}"
+        if reason := run.missing():
+            print(f"{label}: passed over, {reason}")
+            continue
+        if not is_done(run, out):
+            print(f"{label}: running, into {out}", flush=True)
+            subprocess.run(run.command(out), check=True, stdout=subprocess.DEVNULL)
+        print(f"{label}: {gather(out, options.records / run.name)} records")
+
+
+if __name__ == "__main__":
+    main()
