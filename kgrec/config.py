@@ -65,6 +65,9 @@ class RunConfig(_Settings):
     (else the local one), or none."""
     encoder: str = "demo"
     """Text encoder: "demo" (all-MiniLM-L6-v2, fetched), a Hugging Face folder or name, or "off"."""
+    learn_from_texts: bool = True
+    """Whether models see the triples that were extracted from texts. false where only some items
+    have a text and those were chosen by what shall be foretold: having triples would tell it."""
     seed: int = 0
     """Seed of splits, models and resampling."""
     split: SplitName = "per_user_time"

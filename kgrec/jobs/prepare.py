@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ def prepare(
         events=events,
     )
     dataset, data_audit = audit_dataset(dataset_from_snapshot(snapshot, config.seed))
+    if not config.learn_from_texts:
+        dataset = replace(dataset, graph=dataset.graph.ablated("tables", config.seed))
     encoder, encoder_terms = _encoder(config, progress)
     vectors = None
     if encoder is not None:

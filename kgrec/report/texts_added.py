@@ -11,6 +11,10 @@ from kgrec.report import wording
 from kgrec.report.charts import Row, bars
 from kgrec.report.inputs import ReportInput
 
+NOT_LEARNED = (
+    "The models of this run do not see these triples (learn_from_texts: false): that an item has a "
+    "text would tell them what they are to foretell."
+)
 _ENGINE = "extraction."  # what the audit calls the account of an engine
 
 
@@ -25,6 +29,7 @@ def texts_section(report: ReportInput) -> Markup | None:
         [
             _intro(figures, report.audit.get("tables", {})),
             _read(gold) if gold.get("texts") else None,
+            None if report.config.get("learn_from_texts", True) else tag("p", NOT_LEARNED),
             tag("div", _relations(figures), _entities(figures), class_="grid"),
             folded("Every relation, with words that say so", _said(figures, by_relation)),
         ]
