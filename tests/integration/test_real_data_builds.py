@@ -37,7 +37,7 @@ def test_ml_latest_small(data_dir, tmp_path):
 
 def test_last_fm_with_its_published_split(data_dir, tmp_path):
     folder = data_dir / "lastfm-hetrec" / "recbole_lightkg"
-    assert recognise(folder) == "recbole-split"
+    assert recognise(folder) == "lastfm-recbole"
     result = build(folder, out=tmp_path)
     assert counts(result) == {"items": 3846, "users": 1872, "triples": 15_518}
     assert result.snapshot.entities.height == 9366
