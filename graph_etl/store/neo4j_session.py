@@ -36,7 +36,7 @@ from graph_etl.store.neo4j_values import plain
 OLDEST_VERSION = (5, 26)
 _POLL_S = 0.25
 _LOST = (exceptions.ServiceUnavailable, exceptions.SessionExpired, exceptions.IncompleteCommit)
-# A tie to a server that is shutting down ends with these after the driver's own retries.
+# A tie to a server that is shutting down ends with these.
 _GOING_DOWN = (
     "DatabaseUnavailable",
     "DatabaseNotFound",

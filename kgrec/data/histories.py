@@ -68,6 +68,22 @@ class HistoryBatch:
         for start in range(0, len(self), batch_size):
             yield self.take(np.arange(start, min(start + batch_size, len(self))))
 
+    def of_items_below(self, num_items: int) -> HistoryBatch:
+        """Return the histories without events of items from ``num_items`` on."""
+        kept = self.item_idx < num_items
+        if kept.all():
+            return self
+        counts = np.bincount(self.row_of_event[kept], minlength=len(self))
+        return HistoryBatch(
+            self.user_idx,
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            self.item_idx[kept],
+            self.value[kept],
+            self.timestamp[kept],
+            self.positive[kept],
+            self.now,
+        )
+
     def matrix(self, num_items: int, positive_only: bool = True) -> sparse.csr_matrix:
         """Return the binary matrix of what stands in each history, shape (B, num_items), float32.
 

@@ -7,13 +7,16 @@ the scores of items that other sources brought. Nothing of a history is ever amo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.models.top_items import TopItems, top_of_scores
+
+if TYPE_CHECKING:
+    from kgrec.models.scorer import Scorer
 
 
 class Answers(ABC):
@@ -31,33 +34,10 @@ class Answers(ABC):
         """
 
 
-class Asked(Protocol):
-    """The part of a Scorer that is asked here."""
-
-    def scores(self, histories: HistoryBatch) -> FloatArray:
-        """Return the score of every item."""
-
-    def top(
-        self,
-        histories: HistoryBatch,
-        k: int,
-        *,
-        exclude_history: bool = True,
-        allowed: BoolArray | None = None,
-        seed: int = 0,
-    ) -> TopItems:
-        """Return the best items."""
-
-    def score_pairs(
-        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
-    ) -> FloatArray:
-        """Return the scores of chosen items."""
-
-
 class DenseAnswers(Answers):
     """Answers out of the scores of all items, held until the last question."""
 
-    def __init__(self, source: Asked, histories: HistoryBatch) -> None:
+    def __init__(self, source: Scorer, histories: HistoryBatch) -> None:
         self._user_idx = histories.user_idx
         self._scores = source.scores(histories).astype(np.float32, copy=True)
         self._scores[histories.row_of_event, histories.item_idx] = -np.inf
@@ -78,7 +58,7 @@ class DenseAnswers(Answers):
 class AskedAnswers(Answers):
     """Asks the source anew at each question, where the scores of all items are too many to hold."""
 
-    def __init__(self, source: Asked, histories: HistoryBatch) -> None:
+    def __init__(self, source: Scorer, histories: HistoryBatch) -> None:
         self._source, self._histories = source, histories
 
     def top(self, k: int, allowed: BoolArray | None, seed: int) -> TopItems:

@@ -244,7 +244,7 @@ def _columns(
 ) -> npt.NDArray[np.float64]:
     """Return (item mean, user mean, taste, presence) of chosen pairs, shape (n, 4)."""
     num_items = len(arrays["item_bias"])
-    histories = _of_items_below(histories, num_items)
+    histories = histories.of_items_below(num_items)
     events, items = histories.row_of_event, histories.item_idx
     target = _targets(arrays["scale"], histories.value, histories.positive)
     over = target - arrays["item_bias"][items]
@@ -270,22 +270,6 @@ def _presence(arrays: Arrays, histories: HistoryBatch) -> npt.NDArray[np.float64
     vectors = np.asarray(met @ arrays["basis"])
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     return np.where(histories.lengths[:, None] > 0, vectors - arrays["centre"], 0.0)
-
-
-def _of_items_below(histories: HistoryBatch, num_items: int) -> HistoryBatch:
-    old = histories.item_idx < num_items
-    if old.all():
-        return histories
-    counts = np.bincount(histories.row_of_event[old], minlength=len(histories))
-    return HistoryBatch(
-        histories.user_idx,
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        histories.item_idx[old],
-        histories.value[old],
-        histories.timestamp[old],
-        histories.positive[old],
-        histories.now,
-    )
 
 
 def _scale(events: Interactions) -> npt.NDArray[np.float64]:

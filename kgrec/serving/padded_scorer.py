@@ -32,7 +32,7 @@ class PaddedScorer(Scorer):
 
     def scores(self, histories: HistoryBatch) -> FloatArray:
         """Return the score of every item, new ones last."""
-        scores = self._scorer.scores(self._known(histories))
+        scores = self._scorer.scores(histories.of_items_below(self._num_items))
         nothing = np.minimum(np.median(scores, axis=1, keepdims=True), 0.0)
         padding = np.repeat(nothing, self._num_new, axis=1)
         return np.concatenate([scores, padding], axis=1).astype(np.float32)
@@ -49,7 +49,7 @@ class PaddedScorer(Scorer):
         """Return the k best of the items that it knows; new ones are for other sources."""
         if allowed is not None:
             allowed = allowed[: self._num_items]
-        known = self._known(histories)
+        known = histories.of_items_below(self._num_items)
         return self._scorer.top(
             known, k, exclude_history=exclude_history, allowed=allowed, seed=seed
         )
@@ -63,7 +63,9 @@ class PaddedScorer(Scorer):
         counts = np.bincount(rows[old], minlength=len(histories))
         kept = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         scores = np.zeros(len(item_idx), dtype=np.float32)
-        scores[old] = self._scorer.score_pairs(self._known(histories), kept, item_idx[old])
+        scores[old] = self._scorer.score_pairs(
+            histories.of_items_below(self._num_items), kept, item_idx[old]
+        )
         return scores
 
     def describe(self) -> dict[str, Any]:
@@ -82,18 +84,3 @@ class PaddedScorer(Scorer):
     def load(cls, folder: Path) -> Self:
         """Raise NotFittedError, as ``fit`` does."""
         raise NotFittedError("Expected an artifact's own scorer to be loaded, got a padded one")
-
-    def _known(self, histories: HistoryBatch) -> HistoryBatch:
-        old = histories.item_idx < self._num_items
-        if old.all():
-            return histories
-        counts = np.bincount(histories.row_of_event[old], minlength=len(histories))
-        return HistoryBatch(
-            histories.user_idx,
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            histories.item_idx[old],
-            histories.value[old],
-            histories.timestamp[old],
-            histories.positive[old],
-            histories.now,
-        )

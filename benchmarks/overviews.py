@@ -1,6 +1,6 @@
 """Extractors on real overviews: precision and recall of triples on 100 marked ones, by training.
 
-    python benchmarks/bench_overviews.py --data ml-latest-small --work DIR --json out.json
+    python benchmarks/overviews.py --data ml-latest-small --work DIR --json out.json
 
 Every extractor learns from the film corpus; more it learns from marked overviews, or from what the
 graph's tables say of people who stand in an overview. Epoch, threshold and the confidence to work

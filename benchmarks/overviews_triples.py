@@ -1,6 +1,6 @@
 """Recommendation of cold films with the triples of their overviews, and without them.
 
-    python benchmarks/bench_overviews_triples.py --data ml-latest-small --model DIR \
+    python benchmarks/overviews_triples.py --data ml-latest-small --model DIR \
         --confidence 0.9 --json out.json
 
 The graph of ml-latest-small is built with an extractor over all overviews; each model is fitted on
