@@ -6,6 +6,7 @@ Every table of a build has one TableAudit; the build puts them all in the snapsh
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,11 @@ class TableAudit:
     def note(self, what: str, rows: int) -> None:
         """Count something that is neither dropped nor repaired."""
         _count(self.noted, what, rows)
+
+    def note_all(self, notes: Mapping[str, int]) -> None:
+        """Count several such things."""
+        for what, rows in notes.items():
+            self.note(what, rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""

@@ -57,6 +57,7 @@ def read_catalogue(
     attributes, numeric = undeclared_attributes(source, config, [*roles, title])
     attributes = [*config.attributes, *attributes]
     keys, kept = _keys(source, config, audit)
+    audit.note_all(source.notes)
     columns = {
         "item_id": keys,
         "title": _titles(source, title, keys, missing, audit),
@@ -89,6 +90,7 @@ def read_users(
     source.require(roles)
     free, numeric = undeclared_attributes(source, config, roles)
     keys, kept = _keys(source, config, audit)
+    audit.note_all(source.notes)
     names = [*config.attributes, *(column for a in free for column in a.column)]
     pieces = config.profile or [*names]
     columns = {"user_id": keys}

@@ -156,6 +156,10 @@ class InteractionsConfig(FrozenModel):
     """Column of the user id."""
     item: Names = Field(default=["item_id"])
     """Column of the item id; list columns give a row for each value."""
+    earlier: str | None = None
+    """List column of the items that the user met before the row's item, in order (files of
+    sequences give each history again with every target); each place is one event then, and the
+    places stand for times: a day apart."""
     value: str | None = None
     """Column of the rating, duration or count."""
     timestamp: Annotated[
@@ -183,6 +187,11 @@ class InteractionsConfig(FrozenModel):
     def _one_source(self) -> Self:
         if (self.table is None) == (self.splits is None):
             raise ValueError("expected either 'table' or 'splits' in interactions")
+        if self.earlier is not None and (self.timestamp is not None or len(self.item) > 1):
+            raise ValueError(
+                "expected one item column and no timestamp beside 'earlier' in interactions: the "
+                "places of the items stand for times"
+            )
         return self
 
 

@@ -55,10 +55,11 @@ def read_external_graph(
         return None
     source = reader.read(config.table, [config.head, config.relation, config.tail])
     counts = audit.table(f"triples.{source.label}")
+    counts.note_all(source.notes)
     nodes = _nodes(config, reader, items, item_type, audit)
     rows = _rows(config, source, counts)
     ends = nodes.select(raw="raw", id="entity_id", type="entity_type")
-    run_id = run_id_of(list(reader.inputs.values())[-1:], config)
+    run_id = run_id_of([source.digest], config)
     joined = (
         rows.join(ends.rename({"raw": "head", "id": "head_id", "type": "head_type"}),
                   on="head", how="left", maintain_order="left")
@@ -138,6 +139,7 @@ def _links(
 ) -> pl.DataFrame:
     source = reader.read(config.table, [config.item, config.entity])
     counts = audit.table(f"link.{source.label}")
+    counts.note_all(source.notes)
     rows = pl.DataFrame(
         {"raw": ids(source.frame[config.entity]), "item_id": ids(source.frame[config.item])}
     )
@@ -162,6 +164,7 @@ def _names(
         {"raw": ids(source.frame[config.entity]), "name": ids(source.frame[config.name])}
     ).with_columns((kind if config.type else pl.lit(None, pl.String)).alias("entity_type"))
     counts = audit.table(f"names.{source.label}")
+    counts.note_all(source.notes)
     counts.rows_in = rows.height
     complete = rows.drop_nulls(["raw", "name"])
     counts.drop("empty id or name", rows.height - complete.height)

@@ -45,12 +45,13 @@ def read_facts(
     if not reader.has(config.table):
         return []
     source = reader.read(config.table, fact_columns(config))
-    checksums = [reader.inputs[source.label], *_file_checksums(config)]
+    checksums = [source.digest, *_file_checksums(config)]
     portable = config.model_copy(update={"link": {}})
     run_id = run_id_of([*checksums, str(sorted(config.link))], portable)
     keys = ids(source.frame[config.id])
     counts = audit.table(f"facts.{source.label}")
     counts.rows_in = len(keys)
+    counts.note_all(source.notes)
     if config.item is not None:
         links = _joined(source, config.item, keys, items)
     else:

@@ -5,11 +5,14 @@ Which rules apply to bad rows is said in the config; indexes are given by pipeli
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from graph_etl.audit import TableAudit
 from graph_etl.cells import ids, numbers, seconds
 from graph_etl.dataset_config import InteractionsConfig, TimestampConfig
+from graph_etl.earlier_items import BEFORE, one_row_for_each_event
 from graph_etl.errors import DataError
 from graph_etl.extra_interactions import with_extra
 from graph_etl.table_config import TableConfig
@@ -45,6 +48,10 @@ def read_interactions(
     else:
         parts = [_part(config, reader, table, None, audit) for table in config.table or []]
     rows = pl.concat(parts)
+    if config.earlier is not None:
+        rows = one_row_for_each_event(rows, audit)
+        rows = rows.with_columns(ids(rows["item_id"]))
+        rows = _without(rows, rows["item_id"].is_null(), "empty item id", audit)
     unique = rows.unique(maintain_order=True, keep="first")
     audit.drop("exact duplicate", rows.height - unique.height)
     if "context.split" in unique.columns:
@@ -65,7 +72,7 @@ def _part(
 ) -> pl.DataFrame:
     value, time = config.value, config.timestamp
     roles = [config.user, *config.item, *config.context]
-    roles += [config.event.column] if config.event.column else []
+    roles += [name for name in (config.event.column, config.earlier) if name]
     extra = [name for name in (value, time.column if time else None) if name]
     source = reader.read(table, None if config.optional_columns else [*roles, *extra])
     source.require(roles)
@@ -82,6 +89,9 @@ def _part(
     names = [*config.context, *(["split"] if split is not None else [])]
     columns += [source.frame[name].cast(pl.String).alias(f"context.{name}") for name in names]
     rows = _with_items(pl.DataFrame(columns), source, config.item)
+    if config.earlier is not None:
+        rows = rows.with_columns(_item_lists(source, config.earlier).alias(BEFORE))
+    audit.note_all(source.notes)
     audit.rows_in += rows.height
     rows = _without(rows, rows["user_id"].is_null(), "empty user id", audit)
     rows = _without(rows, rows["item_id"].is_null(), "empty item id", audit)
@@ -97,8 +107,9 @@ def _part(
         else:
             rows = _without(rows, bad, "bad value", audit)
     rows = rows.with_columns(_positive(config))
-    return rows.drop("row", "value given").select(
-        "user_id", "item_id", "event", "value", "timestamp", "positive", "^context\\..*$"
+    before = [BEFORE] if config.earlier is not None else []
+    return rows.select(
+        "user_id", "item_id", "event", "value", "timestamp", "positive", *before, "^context\\..*$"
     )
 
 
@@ -109,7 +120,7 @@ def _with_split(source: SourceTable, split: str) -> SourceTable:
             "one; rename the column"
         )
     frame = source.frame.with_columns(pl.lit(split).alias("split"))
-    return SourceTable(source.label, frame, source.kinds)
+    return replace(source, frame=frame)
 
 
 def _events(config: InteractionsConfig, source: SourceTable) -> pl.Series:
@@ -141,20 +152,19 @@ def _with_items(rows: pl.DataFrame, source: SourceTable, columns: list[str]) -> 
     """Return a row for each item that a row of the source names, in its columns' order."""
     if len(columns) == 1 and not _is_list(source, columns[0]):
         return rows.with_columns(ids(source.frame[columns[0]]).alias("item_id"))
-    lists = []
-    for column in columns:
-        cells = source.frame[column]
-        if not isinstance(cells.dtype, pl.List):
-            text = ids(cells)
-            several = _is_list(source, column)
-            cells = (
-                text.str.split(" ") if several else text.reshape((-1, 1)).cast(pl.List(pl.String))
-            )
-        lists.append(cells.cast(pl.List(pl.String)).alias(column))
-    frame = pl.DataFrame(lists)
+    frame = pl.DataFrame([_item_lists(source, column) for column in columns])
     found = frame.select(pl.concat_list(pl.all().fill_null([])).alias("item_id"))["item_id"]
     exploded = rows.with_columns(found).explode("item_id")
     return exploded.with_columns(ids(exploded["item_id"]))
+
+
+def _item_lists(source: SourceTable, column: str) -> pl.Series:
+    """Return the items that each cell names, as lists."""
+    cells = source.frame[column]
+    if not isinstance(cells.dtype, pl.List):
+        text, several = ids(cells), _is_list(source, column)
+        cells = text.str.split(" ") if several else text.reshape((-1, 1)).cast(pl.List(pl.String))
+    return cells.cast(pl.List(pl.String)).alias(column)
 
 
 def _is_list(source: SourceTable, column: str) -> bool:

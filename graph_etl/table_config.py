@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 SHIPPED = "corpus:"  # a path that begins so is that of a file which comes with the package
 TableFormat = Literal["auto", "csv", "parquet", "jsonl", "sqlite", "recbole", "id_lists"]
@@ -39,6 +39,24 @@ class DeriveConfig(FrozenModel):
     """Code -> word ("M": "male"); a code that is not listed stays as it is."""
 
 
+class JoinConfig(FrozenModel):
+    """A second table whose columns are put beside those of the first, row by row, by a key."""
+
+    table: TableConfig
+    """The second table."""
+    key: str
+    """Column of the first table that names the row of the second."""
+    other_key: str | None = None
+    """Column of the second that holds it; default: of the same name. A key stands there once."""
+    columns: list[str] | None = None
+    """Columns that are wanted of the second; default all."""
+
+    @field_validator("table", mode="before")
+    @classmethod
+    def _by_path(cls, value: Any) -> Any:
+        return _table_from(value)
+
+
 class TableConfig(FrozenModel):
     """Where a table is and how to read it; a bare string in the YAML is its ``path``."""
 
@@ -59,8 +77,10 @@ class TableConfig(FrozenModel):
     """Table of an SQLite file."""
     optional: bool = False
     """Whether the file may be absent; the section that needs it is then left out."""
+    join: list[JoinConfig] = Field(default=[])
+    """Second tables whose columns stand beside this one's; rows without a partner are counted."""
     derive: dict[str, DeriveConfig] = Field(default={})
-    """New column -> how to compute it, in this order."""
+    """New column -> how to compute it, in this order; joined columns too."""
 
     @property
     def label(self) -> str:

@@ -10,15 +10,16 @@ import difflib
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from graph_etl.errors import ConfigError, DataError
 from graph_etl.snapshot import sha256_of
-from graph_etl.table_config import SHIPPED, DeriveConfig, TableConfig
+from graph_etl.table_config import SHIPPED, DeriveConfig, JoinConfig, TableConfig
 from graph_etl.table_formats import parse_table
+from graph_etl.table_joins import joined
 
 # the second kind was cut off: <span class="title"
 _TAG = "<[^>]*>|<[A-Za-z/!][^<>]*$"
@@ -46,11 +47,15 @@ class SourceTable:
         label: Its name in messages and provenance ("ratings.csv").
         frame: Its rows; text tables have String columns only.
         kinds: Column -> "token", "token_seq", "float" or "float_seq", where the header says so.
+        digest: Checksum of what was read: the file's or frame's, with those joined to it.
+        notes: What an audit should tell of the reading -> rows: those without a partner.
     """
 
     label: str
     frame: pl.DataFrame
     kinds: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def require(self, columns: Iterable[str]) -> None:
         """Raise DataError where a column is absent, naming the nearest that is there."""
@@ -99,27 +104,41 @@ class TableReader:
         found = self.find(table)
         if found is None:
             raise DataError(self._missing(table))
-        raw, recipes = _needed(columns, table.derive)
+        raw, recipes = _needed(None if table.join else columns, table.derive)
         if isinstance(found, pl.DataFrame):
-            source = SourceTable(table.label, found)
-            self.inputs[table.label] = frame_digest(found)
+            source = SourceTable(table.label, found, digest=frame_digest(found))
         else:
             label = table.label.replace(table.path, found.name, 1)
             frame, kinds = parse_table(found, table, raw, label)
             if raw is not None and not set(raw) <= set(frame.columns):
                 frame, kinds = parse_table(found, table, None, label)  # tell all that is there
-            source = SourceTable(label, frame, kinds)
-            self.inputs[label] = sha256_of(found)
+            source = SourceTable(label, frame, kinds, sha256_of(found))
+        self.inputs[source.label] = source.digest
         if source.frame.height == 0:
             raise DataError(
                 f"Expected rows in {source.label}, got an empty table; "
                 "is the file complete, and its path right?"
             )
+        for join in table.join:
+            source = self._joined(source, join)
         for name, recipe in recipes.items():
             source = _derived(source, name, recipe)
         if columns is not None:
             source.require(columns)
         return source
+
+    def _joined(self, source: SourceTable, join: JoinConfig) -> SourceTable:
+        key = join.other_key or join.key
+        wanted = None if join.columns is None else [key, *join.columns]
+        other = self.read(join.table, wanted)
+        rows = other.frame if wanted is None else other.frame.select(list(dict.fromkeys(wanted)))
+        frame, alone = joined((source.label, source.frame), (other.label, rows), join)
+        kinds = {**{name: other.kinds[name] for name in other.kinds if name != key}, **source.kinds}
+        notes = {**source.notes, **other.notes}
+        if alone:
+            notes[f"rows without a partner in {other.label}"] = alone
+        digest = hashlib.sha256(f"{source.digest} {other.digest}".encode()).hexdigest()
+        return SourceTable(source.label, frame, kinds, digest, notes)
 
     def has(self, table: TableConfig) -> bool:
         """Return whether the table is there; only an optional one may be absent."""
@@ -198,9 +217,7 @@ def _needed(
 def _derived(source: SourceTable, name: str, recipe: DeriveConfig) -> SourceTable:
     source.require([recipe.column])
     expression = _derive_expression(source.frame, recipe, source.label)
-    return SourceTable(
-        source.label, source.frame.with_columns(expression.alias(name)), source.kinds
-    )
+    return replace(source, frame=source.frame.with_columns(expression.alias(name)))
 
 
 def _derive_expression(frame: pl.DataFrame, recipe: DeriveConfig, label: str) -> pl.Expr:

@@ -16,7 +16,7 @@ from graph_etl.extraction.run import RunLimits
 from graph_etl.extraction.validation import ExtractionLimits
 from graph_etl.gates import GateConfig, GoldQuery
 from graph_etl.resolution import ResolutionConfig
-from graph_etl.table_config import DeriveConfig, FrozenModel, TableConfig
+from graph_etl.table_config import DeriveConfig, FrozenModel, JoinConfig, TableConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "dataset-yaml.md"
 HEAD = """# Every field of dataset.yaml
@@ -49,6 +49,7 @@ PARTS: tuple[tuple[str, type[FrozenModel]], ...] = (
     ("gates", GateConfig),
     ("gates.gold", GoldQuery),
     ("a table", TableConfig),
+    ("join", JoinConfig),
     ("derive", DeriveConfig),
 )
 

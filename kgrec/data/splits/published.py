@@ -74,13 +74,16 @@ def published_labels(snapshot: Snapshot) -> pl.DataFrame | None:
     are called "val" here.
 
     Returns:
-        Columns user_id, item_id, part; None where the interactions came undivided.
+        Columns user_id, item_id, timestamp where every interaction has one, part; None where the
+        interactions came undivided.
     """
     if "context.split" not in snapshot.interactions.columns:
         return None
+    timed = [] if snapshot.interactions["timestamp"].null_count() else ["timestamp"]
     return snapshot.interactions.select(
         snapshot.users["user_id"].gather(snapshot.interactions["user_idx"]).alias("user_id"),
         snapshot.items["item_id"].gather(snapshot.interactions["item_idx"]).alias("item_id"),
+        *timed,
         pl.col("context.split").replace({"valid": "val", "validation": "val"}).alias("part"),
     )
 

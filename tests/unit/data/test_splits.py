@@ -400,7 +400,12 @@ def test_redrawn_keeps_the_published_sizes_and_differs_by_seed() -> None:
 
 def test_published_labels_come_from_the_parts_of_a_snapshot() -> None:
     interactions = pl.DataFrame(
-        {"user_idx": [1, 0], "item_idx": [0, 2], "context.split": ["valid", "train"]}
+        {
+            "user_idx": [1, 0],
+            "item_idx": [0, 2],
+            "timestamp": [None, 7],
+            "context.split": ["valid", "train"],
+        }
     )
     snapshot = SimpleNamespace(
         users=pl.DataFrame({"user_id": ["a", "b"]}),
@@ -410,5 +415,9 @@ def test_published_labels_come_from_the_parts_of_a_snapshot() -> None:
     found = published_labels(cast("Snapshot", snapshot))
     assert found is not None
     assert found.rows() == [("b", "x", "val"), ("a", "z", "train")]
+    snapshot.interactions = interactions.with_columns(timestamp=pl.Series([5, 7]))
+    timed = published_labels(cast("Snapshot", snapshot))
+    assert timed is not None
+    assert timed.rows() == [("b", "x", 5, "val"), ("a", "z", 7, "train")]
     snapshot.interactions = interactions.drop("context.split")
     assert published_labels(cast("Snapshot", snapshot)) is None

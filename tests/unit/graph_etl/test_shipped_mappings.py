@@ -82,7 +82,18 @@ def folders(tmp_path):
         f"x_dot_{part}_dot_inter": f"user_id:token\titem_id:token\n{user}\t{user}\n"
         for user, part in enumerate(("train", "valid", "test"))
     }
+    sequence = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+    science = {
+        "S_dot_train_dot_inter": f"{sequence}0\t2 1\t0\n0\t2\t1\n",
+        "S_dot_valid_dot_inter": f"{sequence}0\t2 1 0\t2\n",
+        "S_dot_test_dot_inter": f"{sequence}0\t2 1 0 2\t1\n",
+        "S_dot_item2index": "B1\t0\nB2\t1\nB3\t2\n",
+        "S_dot_text": "item_id:token\ttext:token_seq\n"
+        "B2\tA Screw 1.5in. Industrial & Scientific Fasteners Screws. Small Parts. \n"
+        "B1\tRye Malt. . Briess. \n",
+    }
     return {
+        "amazon-scientific": write(tmp_path / "science", **science),
         "movielens-demo": demo,
         "ml-100k-recbole": write(tmp_path / "kg", **atomic, **graph),
         "recbole": write(tmp_path / "x", x_dot_inter=INTER, x_dot_item=ITEM, x_dot_user=USER),
@@ -99,7 +110,7 @@ def folders(tmp_path):
 
 def test_every_mapping_loads_and_says_what_it_is():
     names = mapping_names()
-    assert len(names) == 11
+    assert len(names) == 12
     for name in names:
         config = load_mapping(name)
         assert config.name == name
@@ -205,6 +216,19 @@ def test_amazon_reviews(folders, tmp_path):
     }
     assert snapshot.items["numeric.price_usd"].to_list() == [1025.0]
     assert snapshot.items["text"][0] == "Rubio's Card. A card ., Really. Made by Rubio's"
+
+
+def test_amazon_scientific(folders, tmp_path):
+    snapshot = built(folders, tmp_path, "amazon-scientific")
+    assert snapshot.items["title"].to_list() == ["Rye Malt", "A Screw 1.5in", "2"]
+    assert triples(snapshot) == {
+        ("A Screw 1.5in", "in_category", "Fasteners Screws"),
+        ("A Screw 1.5in", "made_by", "Small Parts"),
+        ("Rye Malt", "made_by", "Briess"),
+    }
+    log = snapshot.interactions
+    assert log["item_idx"].to_list() == [2, 1, 0, 2, 1]
+    assert log["context.split"].to_list() == ["train", "train", "train", "valid", "test"]
 
 
 def test_movielens_dat(folders, tmp_path):
