@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from kgrec.data.splits.config import PUBLISHED
@@ -62,11 +63,21 @@ def tables(runs: list[StoredRun], split: str) -> list[str]:
     metrics, compare = METRICS, "ndcg@20"
     if split in PUBLISHED:
         metrics, compare = PUBLISHED_METRICS, "ndcg@10"
-    return [
-        f"### {split}, {name.replace('_', ' ')}\n\n"
-        + metric_table(runs, metrics, slice_name=name, baseline="ease", compare=compare).markdown()
-        for name in runs[0].results
-    ]
+    made = []
+    for name in runs[0].results:
+        table = metric_table(runs, metrics, slice_name=name, baseline="ease", compare=compare)
+        made.append(f"### {split}, {name.replace('_', ' ')}\n\n{table.markdown()}")
+        variants = [run for run in runs if run.record.model.split(",")[0] == "pipeline"]
+        if len({run.record.model for run in variants}) > 1:
+            parts = metric_table(
+                variants, (compare,), slice_name=name, baseline="pipeline", compare=compare
+            )
+            made.append(
+                "What its parts give: the pipeline without them.\n\n"
+                + replace(parts, notes=()).markdown().rstrip()
+                + "\n"
+            )
+    return made
 
 
 def main() -> None:
