@@ -51,6 +51,9 @@ class BertConfig(EngineConfig):
     is trained once from the marked texts that are shipped, and kept in the cache."""
     batch_documents: int = Field(default=256, ge=1)
     """Documents whose windows are sorted by length and read together."""
+    runtime: Literal["torch", "onnx"] = "torch"
+    """What runs the encoder. onnx (the extra "onnx", CPU alone) is faster where a processor has no
+    bfloat16 products."""
 
 
 class BudgetConfig(FrozenModel):

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +147,17 @@ class Ledger:
     def dead(self, keys: Sequence[str]) -> set[str]:
         """Return the questions that are not to be asked again."""
         return {key for (key,) in self._select("SELECT key FROM dead_letters", keys)}
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Keep what is written within as one: all of it or, where that fails, nothing."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
     def record(
         self, extractor: Extractor, document: Document, attempt: int, answer: Answer

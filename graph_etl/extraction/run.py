@@ -19,7 +19,7 @@ from pydantic import Field
 from graph_etl.errors import ExtractionError, TooManyFailuresError
 from graph_etl.extraction.extractor import Cost, Extractor, Request
 from graph_etl.extraction.ledger import Ledger, key_of
-from graph_etl.extraction.records import Document, Extraction, Usage
+from graph_etl.extraction.records import Answer, Document, Extraction, Usage
 from graph_etl.extraction.validation import ExtractionLimits, rejections_by_reason, validated
 from graph_etl.graph_schema import GraphSchema
 from graph_etl.table_config import FrozenModel
@@ -241,31 +241,32 @@ class ExtractionRun:
     ) -> dict[str, Extraction]:
         """Ask until every question has a good answer or is given up; return the good ones."""
         good: dict[str, Extraction] = {}
-        before = self._ledger.attempts(list(asked))
+        # A run that was stopped may have had bad answers: its attempts count.
+        asked_before = self._ledger.attempts(list(asked))
         started = time.monotonic()
-        waiting = dict(asked)
-        for round_ in range(1, self._run_limits.max_attempts + 1):
-            failed: dict[str, Document] = {}
-            key_at = {document.doc_id: key for key, document in waiting.items()}
-            requests = [Request(one, before.get(key, 0) + round_) for key, one in waiting.items()]
-            attempt_of = {request.document.doc_id: request.attempt for request in requests}
-            for answer in extractor.answers(requests):
+        waiting = {key: asked_before.get(key, 0) + 1 for key in asked}
+        while waiting:
+            failed: dict[str, int] = {}
+            key_at = {asked[key].doc_id: key for key in waiting}
+            for answer in extractor.answers(
+                [Request(asked[key], attempt) for key, attempt in waiting.items()]
+            ):
                 key = key_at.pop(answer.doc_id)
-                document = asked[key]
-                attempt = attempt_of[answer.doc_id]
+                attempt = waiting[key]
+                is_bad = answer.failure is not None and answer.failure.answered
+                is_last = attempt % self._run_limits.max_attempts == 0
                 if extractor.keeps_answers:
-                    self._ledger.record(extractor, document, attempt, answer)
+                    self._keep(extractor, asked[key], attempt, answer, bury=is_bad and is_last)
                 account.usage += answer.usage
                 account.cost = extractor.cost_of(account.usage)
                 if answer.extraction is not None:
                     good[key] = answer.extraction
-                elif answer.failure is not None and not answer.failure.answered:
+                elif not is_bad:
                     account.unanswered += 1
                 else:
                     account.bad_answers += 1
-                    failed[key] = document
-                    if round_ == self._run_limits.max_attempts and extractor.keeps_answers:
-                        self._ledger.bury(extractor, document, attempt, answer)
+                    if not is_last:
+                        failed[key] = attempt + 1
                 self._report(account, len(good), len(asked), time.monotonic() - started)
             if key_at:
                 raise ExtractionError(
@@ -273,10 +274,17 @@ class ExtractionRun:
                     f"{sorted(key_at)[:3]}; this is a fault of the engine"
                 )
             waiting = failed
-            if not waiting:
-                break
         account.seconds += time.monotonic() - started
         return good
+
+    def _keep(
+        self, extractor: Extractor, document: Document, attempt: int, answer: Answer, *, bury: bool
+    ) -> None:
+        """Keep an answer and, after the last bad one, the dead letter: both or neither."""
+        with self._ledger.together():
+            self._ledger.record(extractor, document, attempt, answer)
+            if bury:
+                self._ledger.bury(extractor, document, attempt, answer)
 
     def _report(self, account: StageAccount, done: int, asked: int, seconds: float) -> None:
         reached = account.items_in + done

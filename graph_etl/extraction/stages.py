@@ -85,7 +85,7 @@ def opened(config: Engine, schema: GraphSchema, known: KnownGraph, progress: Pro
         from graph_etl.extraction.shipped import model_folder
 
         model = model_folder(config.model, progress)
-        return BertExtractor(model, batch_documents=config.batch_documents)
+        return BertExtractor(model, batch_documents=config.batch_documents, runtime=config.runtime)
     from graph_etl.extraction.llm import LlmExtractor
 
     return LlmExtractor(config, schema)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from graph_etl.errors import ConfigError
-from graph_etl.extraction.bert.artifact import load_model
+from graph_etl.extraction.bert.artifact import SavedModel, load_model
+from graph_etl.extraction.bert.reading import Reader
 from graph_etl.extraction.extractor import Extractor, Request
 from graph_etl.extraction.records import Answer, Extraction
 
@@ -29,20 +31,30 @@ class BertExtractor(Extractor):
         folder: Folder that ``train_extractor`` wrote.
         batch_documents: Documents whose windows are sorted by length and read together.
         device: "auto", "cpu" or "cuda".
+        runtime: What runs the encoder; "onnx" on the CPU alone.
 
     Raises:
         ExtractionError: The folder holds no trained extractor, or a damaged one.
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or not for this runtime.
+        MissingDependencyError: A library of the runtime is not installed.
     """
 
     engine = "bert"
 
     def __init__(
-        self, folder: str | Path, *, batch_documents: int = 256, device: str = "auto"
+        self,
+        folder: str | Path,
+        *,
+        batch_documents: int = 256,
+        device: str = "auto",
+        runtime: Literal["torch", "onnx"] = "torch",
     ) -> None:
         saved = load_model(Path(folder))
         self._reader = saved.reader
-        self._reader.model.to(_device(device))
+        if runtime == "onnx":
+            self._reader = _in_onnx(saved, device)
+        else:
+            self._reader.model.to(_device(device))
         self._batch_documents = batch_documents
         self.threshold = saved.threshold
         self.schema = saved.reader.labels.schema
@@ -78,6 +90,16 @@ def _raw(extraction: Extraction) -> str:
         "triples": [list(asdict(one).values()) for one in extraction.triples],
     }
     return json.dumps(said, separators=(",", ":"))
+
+
+def _in_onnx(saved: SavedModel, device: str) -> Reader:
+    from graph_etl.extraction.bert.onnx_encoder import onnx_encoder
+
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"Expected the device 'cpu' with the runtime 'onnx', got '{device}'")
+    model = saved.reader.model
+    model.encoder = onnx_encoder(model.encoder, saved.weights_sha256)
+    return replace(saved.reader, bfloat16=False)
 
 
 def _device(name: str) -> torch.device:

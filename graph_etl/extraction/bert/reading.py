@@ -48,11 +48,13 @@ class Reader:
         model: In evaluation mode, on its device.
         pieces: Its tokenizer.
         labels: Its schema.
+        bfloat16: Whether products are made in bfloat16 where the hardware has it.
     """
 
     model: JointModel
     pieces: Pieces
     labels: Labels
+    bfloat16: bool = True
 
     def windows(self, documents: Sequence[Document]) -> list[Window]:
         """Return the windows of documents."""
@@ -64,7 +66,8 @@ class Reader:
         """Return what stands in windows, relations of at least a score."""
         device = self.model.subject.device
         readings: dict[int, WindowReading] = {}
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16_helps(device)):
+        enabled = self.bfloat16 and bfloat16_helps(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
             for places in batches_of([len(one.piece_ids) for one in windows]):
                 batch = batch_of([windows[place] for place in places], self.pieces).to(device)
                 seen = read_batch(self.model, batch, self.labels.allowed)

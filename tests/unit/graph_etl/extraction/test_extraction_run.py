@@ -64,6 +64,25 @@ def test_a_killed_run_repeats_no_finished_call(ledger):
     assert (account.extracted, account.cached) == (13, 7)
 
 
+def test_bad_answers_of_a_killed_run_count_as_attempts(ledger):
+    class Killed(Scripted):
+        def answers(self, requests):
+            if requests[0].attempt == 3:
+                raise KeyboardInterrupt
+            yield from super().answers(requests)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(ledger, Killed(lambda request: BAD), films=FILMS[:2])
+    after = Scripted(lambda request: BAD)
+    run(ledger, after, films=FILMS[:2], max_failed_share=1.0)
+    assert sorted(after.calls) == [("film-0", 3), ("film-1", 3)]
+    assert [one.attempts for one in ledger.dead_letters()] == [3, 3]
+    ledger.retry()
+    retried = Scripted(lambda request: BAD)
+    run(ledger, retried, films=FILMS[:1], max_failed_share=1.0)
+    assert retried.calls == [("film-0", attempt) for attempt in (4, 5, 6)]
+
+
 def test_a_bad_answer_is_asked_again_with_a_higher_attempt(ledger):
     engine = Scripted(lambda r: BAD if r.attempt == 1 else places(r.document))
     _, [account] = run(ledger, engine, films=FILMS[:3])
