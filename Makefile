@@ -18,7 +18,7 @@ export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-slow test-neo4j test-llm lint format typecheck bench scoreboard gpu-check gpu-bench golden-update docs clean
+.PHONY: help setup setup-dev demo test test-slow test-neo4j test-redis test-llm lint format typecheck bench scoreboard gpu-check gpu-bench golden-update docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,13 +32,16 @@ demo: $(VENV)/.runtime  ## the main job on real data; DATA=dataset.yaml or a fol
 	else $(BIN)/kgrec run configs/demo.yaml --out "$(OUT)"; fi
 
 test: $(VENV)/.dev  ## unit, property, contract and golden tests (no server, no data, no GPU)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not neo4j and not llm and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not neo4j and not llm and not redis and not browser"
 
 test-slow: $(VENV)/.dev  ## end-to-end runs, faults and real data (KGREC_DATA_DIR)
-	$(BIN)/python -m pytest -m "slow and not neo4j"
+	$(BIN)/python -m pytest -m "slow and not neo4j and not redis"
 
 test-neo4j: $(VENV)/.dev  ## the graph store on a real Neo4j server (needs a JDK 17+ and Maven)
 	$(BIN)/python -m pytest -m "neo4j"
+
+test-redis: $(VENV)/.dev  ## several workers on a real Redis (needs redis-server: apt-get install redis-server)
+	$(BIN)/python -m pytest -m "redis"
 
 test-llm: $(VENV)/.dev  ## the tests that ask a small language model on this machine (fetches SmolLM2, 93 MB)
 	$(BIN)/python -m pytest -m "llm"
@@ -48,6 +51,7 @@ lint: $(VENV)/.dev  ## ruff (lint and format), the rules of import, the page of 
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python benchmarks/results_page.py --check
+	$(BIN)/python benchmarks/rankers_page.py --check
 
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -71,8 +75,9 @@ scoreboard: $(VENV)/.dev  ## the runs of benchmarks/scoreboard.yaml that are not
 	$(BIN)/python benchmarks/scoreboard.py $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python benchmarks/results_page.py
 
-docs: $(VENV)/.dev  ## write docs/reference/results.md from the run records
+docs: $(VENV)/.dev  ## write docs/reference/results.md and rankers.md from the records
 	$(BIN)/python benchmarks/results_page.py
+	$(BIN)/python benchmarks/rankers_page.py
 
 golden-update: $(VENV)/.dev  ## write the golden numbers anew; read the diff before you commit it
 	KGREC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden

@@ -6,9 +6,12 @@
 Makes a catalogue (made_catalogue.py), trains three sources (towers behind a FAISS index, sparse
 item-item rows, walks over the graph) and the pipeline's ranker on it, and publishes the artifact in
 --folder, where the next run finds it. Training is short: what counts is the time of answers, and
-they do not depend on how good the weights are. Nothing is cached between answers; each is for
-another user with 50 events. Every candidate is ranked. On a shared machine CPU time is what
-compares. Results of several sizes stand in one file, by number of items.
+they do not depend on how good the weights are. A catalogue too large for that is planted over the
+rankers of a smaller artifact (planted_artifact.py). Nothing is cached between answers; each is for
+another user with 50 events. Of about 500 candidates the preselection leaves 200 to the ranker.
+Beside it stand its bare parts: the index search, and the ranker on 200 rows of ready features, as
+its libraries predict and as the pipeline does it. On a shared machine CPU time is what compares,
+and the ratios of one run. Results of several sizes stand in one file, by number of items.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from made_catalogue import make_training_data
+from planted_artifact import planted_artifact
 
 from kgrec import Recommender
 from kgrec.artifact import ArtifactDetails, save_artifact
@@ -34,7 +38,10 @@ from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
+from kgrec.ranking.lightgbm_ranker import LightGBMRanker
 from kgrec.ranking.pipeline import Pipeline
+from kgrec.ranking.selection import ChosenRanker
+from kgrec.ranking.torch_ranker import TorchRanker
 
 LENGTH = 50
 CANDIDATES = {"depth": 166, "cold_depth": 25}  # about 500 from three sources
@@ -47,13 +54,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench-recommend"))
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--steps", type=int, default=10, help="training steps of the towers")
+    parser.add_argument("--planted", type=Path, help="artifact whose rankers a larger one takes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     users = arguments.users or min(arguments.items // 5, 60_000)
-    artifact = artifact_of(arguments.folder, arguments.items, users, arguments.steps)
+    size = (arguments.items, users)
+    artifact = artifact_of(arguments.folder, *size, arguments.steps, arguments.planted)
     found = {
         "items": arguments.items,
+        "planted": arguments.planted is not None,
         "users": users,
         **measured(artifact, arguments.requests),
         "machine": machine(),
@@ -67,15 +77,22 @@ def main() -> None:
         arguments.json.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-def artifact_of(folder: Path, num_items: int, num_users: int, steps: int) -> Path:
+def artifact_of(
+    folder: Path, num_items: int, num_users: int, steps: int, trained: Path | None = None
+) -> Path:
     """Return the artifact of this size, made where it is not there."""
-    pointer = folder / f"{num_items}-{num_users}-{steps}.txt"
+    pointer = folder / f"{num_items}-{num_users}-{'planted' if trained else steps}.txt"
     if pointer.is_file():
         return Path(pointer.read_text())
     train = make_training_data(num_items, num_users, LENGTH)
+    if trained is not None:
+        path = planted_artifact(folder, train, trained)
+        pointer.write_text(str(path))
+        return path
     config = PipelineConfig.model_validate(
         {
             "candidates": CANDIDATES,
+            "reranked": 200,
             "index": {"kind": "ivf"},
             "windows": {"count": 2, "max_users": 400},
         }
@@ -96,9 +113,9 @@ def artifact_of(folder: Path, num_items: int, num_users: int, steps: int) -> Pat
 
 def measured(artifact: Path, requests: int) -> dict[str, object]:
     """Return load, memory, and times of answers and of their bare parts, in ms."""
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     recommender = Recommender.load(artifact)
-    load_s = time.perf_counter() - start
+    load_s, load_cpu_s = time.perf_counter() - start, time.process_time() - busy
     events = recommender.artifact.interactions
     lengths = np.bincount(events.user_idx)
     rows = np.flatnonzero(lengths == LENGTH)[: 2 * requests]
@@ -106,18 +123,19 @@ def measured(artifact: Path, requests: int) -> dict[str, object]:
     pipeline = recommender.artifact.scorer
     assert isinstance(pipeline, Pipeline)
     warm_up, asked = users[:20], users[20 : 20 + requests]
-    search, rank, sizes = bare_parts(recommender, pipeline, asked)
+    search, predict, rank, sizes = bare_parts(recommender, pipeline, asked)
     ways: dict[str, Callable[[int], object]] = {
         "recommend": lambda n: recommender.recommend(asked[n], k=10),
         "recommend with explanations": lambda n: recommender.recommend(
             asked[n], k=10, explain=True
         ),
         "bare FAISS search": search,
-        "bare ranker": rank,
+        "bare ranker": predict,
+        "compiled ranker": rank,
     }
     for user in warm_up:
         recommender.recommend(user, k=10, explain=True)
-    memory = resident_bytes()
+    memory = resident_bytes("VmRSS"), resident_bytes("RssAnon")
     taken = timed(ways, len(asked))
     index = pipeline.indexes["towers"].description
     return {
@@ -125,15 +143,23 @@ def measured(artifact: Path, requests: int) -> dict[str, object]:
         "events": len(events),
         "history": LENGTH,
         "candidates, mean": round(float(np.mean(sizes)), 1),
+        "reranked": pipeline.config.reranked,
+        "best 20 kept": pipeline.preselection and pipeline.preselection.kept,
         "features": len(pipeline.warm.names),
         "rankers": list(pipeline.warm.rankers),
         "index": {name: index.get(name) for name in ("kind", "effort", "recall")},
         "requests": len(asked),
         "load_s": round(load_s, 2),
-        "resident_bytes": memory,
+        "load_cpu_s": round(load_cpu_s, 2),
+        "resident_bytes": memory[0],
+        "resident_bytes_not_of_files": memory[1],
         "artifact_bytes": sum(one.stat().st_size for one in artifact.rglob("*") if one.is_file()),
         "times": taken,
-        **{f"ratio to the bare parts, {kind}": ratio(taken, kind) for kind in ("p50", "cpu_p50")},
+        **{
+            f"ratio to the bare parts, {kind}": ratio(taken, kind, "bare ranker")
+            for kind in ("p50", "cpu_p50")
+        },
+        "ratio to search and compiled ranker, cpu_p50": ratio(taken, "cpu_p50", "compiled ranker"),
         "explanations add, cpu_p50_ms": round(
             taken["recommend with explanations"]["cpu_p50_ms"] - taken["recommend"]["cpu_p50_ms"], 3
         ),
@@ -141,34 +167,49 @@ def measured(artifact: Path, requests: int) -> dict[str, object]:
     }
 
 
-def ratio(taken: dict[str, dict[str, float]], kind: str) -> float:
+def ratio(taken: dict[str, dict[str, float]], kind: str, ranker: str) -> float:
     """Return how many times as long as its bare parts a recommendation takes."""
-    bare = sum(taken[name][f"{kind}_ms"] for name in ("bare FAISS search", "bare ranker"))
+    bare = sum(taken[name][f"{kind}_ms"] for name in ("bare FAISS search", ranker))
     return round(taken["recommend"][f"{kind}_ms"] / bare, 2)
 
 
 def bare_parts(
     recommender: Recommender, pipeline: Pipeline, users: np.ndarray
-) -> tuple[Callable[[int], object], Callable[[int], object], list[int]]:
-    """Return the search with ready vectors, the rankers with ready features, and list lengths."""
+) -> tuple[Callable[[int], object], Callable[[int], object], Callable[[int], object], list[int]]:
+    """Return the search with ready vectors, the rankers with ready features by their libraries and
+    as the pipeline asks them, and the lengths of the lists before the preselection."""
     histories = [recommender.history_of(user) for user in users]
     vectors = [pipeline.sources["towers"].user_vectors(one) for one in histories]  # type: ignore[attr-defined]
     index = pipeline.indexes["towers"]._index
     depth = pipeline.config.candidates.depth + 1
-    cold = pipeline.state.arrays["events"] == 0
     ready = []
     for one in histories:
         candidates = pipeline.candidates(one)
         values = pipeline.builder.build(one, candidates).values
-        new = cold[candidates.item_idx]
-        ready.append((values[~new], values[new]))
+        new = pipeline.state.cold[candidates.item_idx]
+        ready.append([(pipeline.warm, values[~new]), (pipeline.cold or pipeline.warm, values[new])])
+    sizes = [len(pipeline.generator.generate(one).item_idx) for one in histories]
+    return (
+        lambda n: index.search(vectors[n], depth),
+        lambda n: [by_libraries(ranker, rows) for ranker, rows in ready[n] if len(rows)],
+        lambda n: [ranker.scores(rows) for ranker, rows in ready[n] if len(rows)],
+        sizes,
+    )
 
-    def rank(n: int) -> object:
-        warm, new = ready[n]
-        first = pipeline.warm.scores(warm)
-        return first, None if pipeline.cold is None else pipeline.cold.scores(new)
 
-    return lambda n: index.search(vectors[n], depth), rank, [sum(map(len, one)) for one in ready]
+def by_libraries(chosen: ChosenRanker, values: np.ndarray) -> list[object]:
+    """Ask LightGBM and torch themselves; what is kept of a ranker is what they trained."""
+    found: list[object] = []
+    for ranker in chosen.rankers.values():
+        if isinstance(ranker, LightGBMRanker):
+            found += [
+                booster.predict(values, raw_score=True, num_threads=1)
+                for booster in ranker._boosters.values()
+            ]
+        elif isinstance(ranker, TorchRanker):
+            with torch.no_grad():
+                found.append(ranker._network(torch.from_numpy(ranker._scaling.apply(values))))
+    return found
 
 
 def timed(ways: dict[str, Callable[[int], object]], count: int) -> dict[str, dict[str, float]]:
@@ -192,11 +233,11 @@ def timed(ways: dict[str, Callable[[int], object]], count: int) -> dict[str, dic
     }
 
 
-def resident_bytes() -> int:
-    """Return the memory of this process that is resident now; its peak where that is not told."""
+def resident_bytes(kind: str) -> int:
+    """Return the resident memory of this process now, by its name in /proc; else the peak."""
     status = Path("/proc/self/status")
     if status.is_file():
-        line = next(one for one in status.read_text().splitlines() if one.startswith("VmRSS"))
+        line = next(one for one in status.read_text().splitlines() if one.startswith(kind))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -16,7 +16,8 @@ from rich.console import Console
 from graph_etl.errors import GraphEtlError
 from kgrec.cli_bulk import predict_topk, recommend_all, score_pairs
 from kgrec.cli_errors import user_errors as _user_errors
-from kgrec.cli_index import index_tune
+from kgrec.cli_forget import forget
+from kgrec.cli_index import index_build, index_show, index_tune
 from kgrec.cli_progress import progress as _progress
 from kgrec.cli_serve import keys_app, serve
 from kgrec.errors import ConfigError, KgrecError
@@ -28,9 +29,12 @@ app = typer.Typer(
     add_completion=False,
 )
 index_app = typer.Typer(help="The vector index of an artifact.", no_args_is_help=True)
+index_app.command("show")(index_show)
+index_app.command("build")(index_build)
 index_app.command("tune")(index_tune)
 app.add_typer(index_app, name="index")
 app.command()(serve)
+app.command()(forget)
 app.command("predict-topk")(predict_topk)
 app.command("score-pairs")(score_pairs)
 app.add_typer(keys_app, name="keys")
@@ -87,6 +91,7 @@ def train(
                 "baselines": (),
                 "further_splits": (),
                 "ablations": AblationConfig(without_towers=False),
+                "source_recall": False,
                 "explained": 0,
             }
         )
@@ -265,55 +270,6 @@ def report(path: Annotated[Path, typer.Argument(help="Run folder or its pointer.
         if not page.is_file():
             raise ConfigError(f"Expected the report {page}, found none; run 'kgrec run' again")
     typer.echo(str(page))
-
-
-@index_app.command("show")
-def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
-    """Show an artifact's vector indexes: kind, size, recall measured against exact search."""
-    from kgrec.artifact import load_artifact
-    from kgrec.cli_output import index_in_words
-
-    with _user_errors():
-        found: dict[str, Any] = load_artifact(path).scorer.describe().get("indexes", {})
-    if as_json:
-        _print_json(found)
-        return
-    if not found:
-        typer.echo("no vector index: all candidates come from sources without vectors")
-    for name, description in found.items():
-        typer.echo(f"{name}: {index_in_words(description)}")
-
-
-@index_app.command("build")
-def index_build(
-    path: ArtifactPath,
-    source: Annotated[str, typer.Option(help="Source whose vectors are indexed.")] = "towers",
-    kind: Annotated[str, typer.Option(help="auto, flat (exact), hnsw, ivf or ivf_pq.")] = "auto",
-    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
-    recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
-    neighbours: Annotated[int, typer.Option(help="Links of a vector in HNSW.")] = 32,
-    construction_effort: Annotated[int, typer.Option(help="Effort of building HNSW.")] = 120,
-    as_json: AsJson = False,
-) -> None:
-    """Build a vector index anew and publish the artifact with it; nothing is trained."""
-    from dataclasses import asdict
-
-    from kgrec.cli_output import print_rebuilt_index
-    from kgrec.jobs.index_build import build_index, index_config
-
-    with _user_errors():
-        config = index_config(
-            kind=kind,
-            target_recall=target_recall,
-            recall_k=recall_k,
-            neighbours=neighbours,
-            construction_effort=construction_effort,
-        )
-        found = build_index(path, config, source)
-    if as_json:
-        _print_json({**asdict(found), "artifact": str(found.artifact)})
-    else:
-        print_rebuilt_index(found, path)
 
 
 @app.command()

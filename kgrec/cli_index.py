@@ -1,10 +1,10 @@
-"""The command kgrec index tune."""
+"""The commands kgrec index: show, build, tune."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,61 @@ from kgrec.cli_progress import progress
 from kgrec.errors import ConfigError
 
 _PICTURES = (".svg", ".pdf", ".png")
+
+ArtifactPath = Annotated[
+    Path, typer.Argument(help="Pointer file (runs/demo/current) or artifact folder.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
+    """Show an artifact's vector indexes: kind, size, recall measured against exact search."""
+    from kgrec.artifact import load_artifact
+    from kgrec.cli_output import index_in_words
+
+    with user_errors():
+        found: dict[str, Any] = load_artifact(path).scorer.describe().get("indexes", {})
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    if not found:
+        typer.echo("no vector index: all candidates come from sources without vectors")
+    for name, description in found.items():
+        typer.echo(f"{name}: {index_in_words(description)}")
+
+
+def index_build(
+    path: ArtifactPath,
+    source: Annotated[str, typer.Option(help="Source whose vectors are indexed.")] = "towers",
+    kind: Annotated[str, typer.Option(help="auto, flat (exact), hnsw, ivf or ivf_pq.")] = "auto",
+    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
+    recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
+    neighbours: Annotated[int, typer.Option(help="Links of a vector in HNSW.")] = 32,
+    construction_effort: Annotated[int, typer.Option(help="Effort of building HNSW.")] = 120,
+    shards: Annotated[int, typer.Option(help="Files that the vectors are divided among.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Build a vector index anew and publish the artifact with it; nothing is trained."""
+    from dataclasses import asdict
+
+    from kgrec.cli_output import print_rebuilt_index
+    from kgrec.jobs.index_build import build_index, index_config
+
+    with user_errors():
+        config = index_config(
+            kind=kind,
+            target_recall=target_recall,
+            recall_k=recall_k,
+            neighbours=neighbours,
+            construction_effort=construction_effort,
+            shards=shards,
+        )
+        found = build_index(path, config, source)
+    if as_json:
+        told = {**asdict(found), "artifact": str(found.artifact)}
+        typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        print_rebuilt_index(found, path)
 
 
 def index_tune(
@@ -27,7 +82,7 @@ def index_tune(
     write: Annotated[
         bool, typer.Option(help="Build the chosen kind and publish the artifact with it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure recall, time and memory of every kind of index on the artifact's own vectors."""
     from kgrec.jobs.index_build import build_index, index_config

@@ -65,6 +65,7 @@ def index_in_words(description: Mapping[str, Any]) -> str:
     parts = [
         f"{description['kind']}{' (exact)' if description['kind'] == 'flat' else ''}",
         f"{description['num_items']:,} vectors of {description['dim']} numbers",
+        *([f"{description['shards']} shards"] if "shards" in description else []),
         *([] if effort is None else [f"search effort {effort}"]),
         f"recall@{description['recall_k']} {description['recall']:.4f} "
         f"on {description['queries']} histories"

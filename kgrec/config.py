@@ -86,7 +86,8 @@ class RunConfig(_Settings):
     """Candidate sources of the pipeline: entries of the search spaces, or short names; empty:
     those the project found best on validation."""
     source_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Source -> settings that differ from the tuned ones or its defaults."""
+    """Source -> settings that differ from the tuned ones or its defaults; ``model`` names the model
+    of a source whose own name is of none, so that one model can be there with several settings."""
     towers: TowersConfig = TowersConfig()
     """The graph, text and behaviour towers."""
     pipeline: PipelineConfig = PipelineConfig()
@@ -95,6 +96,9 @@ class RunConfig(_Settings):
     """Further rows of the tables."""
     cutoffs: tuple[int, ...] = (10, 20, 50)
     """k of the metrics."""
+    source_recall: bool = True
+    """Whether the recall that each candidate source gives is measured on validation; the sources
+    are fitted once more for it."""
     explained: int = Field(default=1000, ge=0)
     """Explanations that the deletion test tries; 0 leaves the test out."""
     shown_users: int = Field(default=3, ge=0)
@@ -122,6 +126,10 @@ class NightlyConfig(RunConfig):
     event_log: Path | None = None
     """Folder of the event log that serving writes; its events, up to where the log ends when the
     night begins, become interactions beside those of the tables. null: the tables alone."""
+    state: Path | None = None
+    """Serving folder with the ledger of forgotten users: they stand in no snapshot and no artifact
+    that is made, and versions that hold them are deleted once another one is published. null:
+    nobody is left out."""
     events_left_out: tuple[str, ...] = ("impression",)
     """Kinds of events that become no interaction: what was merely shown."""
     newest_fraction: float = Field(default=0.05, gt=0, lt=0.5)
@@ -186,8 +194,9 @@ def _absolute(config: Kind, folder: Path) -> Kind:
         changes["dataset"] = str(folder / config.dataset)
     if config.data is not None:
         changes["data"] = folder / config.data
-    if isinstance(config, NightlyConfig) and config.event_log is not None:
-        changes["event_log"] = folder / config.event_log
+    if isinstance(config, NightlyConfig):
+        given = {"event_log": config.event_log, "state": config.state}
+        changes |= {name: folder / path for name, path in given.items() if path is not None}
     if config.tuning.file is not None:
         changes["tuning"] = config.tuning.model_copy(update={"file": folder / config.tuning.file})
     if config.encoder not in ("demo", "off") and (folder / config.encoder).is_dir():

@@ -12,6 +12,7 @@ KgrecError
 ├── DiskError               a job's file cannot be written
 ├── EventLogError           an event log cannot be written, or is damaged
 ├── ServingStateError       what serving keeps on disk cannot be written, or is damaged
+├── SharedStateError        Redis, which workers share, does not answer or lost what it held
 ├── ArtifactError           an artifact folder is absent, damaged or of another schema version
 ├── ServiceError            the HTTP service does not answer, or refuses the key
 └── MissingDependencyError  an optional library is not installed
@@ -66,6 +67,10 @@ class EventLogError(KgrecError):
 
 class ServingStateError(KgrecError):
     """The ledger, key or journal of a serving folder cannot be written, or is damaged."""
+
+
+class SharedStateError(KgrecError):
+    """The state that workers share does not answer in time, or has lost what it held."""
 
 
 class ArtifactError(KgrecError):

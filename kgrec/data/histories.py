@@ -65,6 +65,9 @@ class HistoryBatch:
 
     def batches(self, batch_size: int) -> Iterator[HistoryBatch]:
         """Yield the histories in consecutive batches of at most ``batch_size`` users."""
+        if 0 < len(self) <= batch_size:
+            yield self
+            return
         for start in range(0, len(self), batch_size):
             yield self.take(np.arange(start, min(start + batch_size, len(self))))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kgrec.config import RunConfig
 from kgrec.data.graph import GraphMode
 from kgrec.data.splits import Split
 from kgrec.errors import ConfigError
 from kgrec.evaluation.records import StoredRun
+from kgrec.evaluation.source_recall import UnionRecall, union_recall
 from kgrec.jobs.measure import Referee
 from kgrec.jobs.night_warm_start import WarmTowers
 from kgrec.jobs.prepare import Prepared
@@ -22,9 +25,23 @@ from kgrec.models.baselines import BASELINES, make_baseline
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
+from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.ranking.pipeline import Pipeline
-from kgrec.retrieval.sources import ContentRidge, KgNeighbours, TextSimilarity
+from kgrec.retrieval.candidates import CandidateGenerator
+from kgrec.retrieval.sources import (
+    ContentKernel,
+    ContentKernelConfig,
+    ContentRidge,
+    ContentRidgeConfig,
+    KgNeighbours,
+    NewItems,
+    NewItemsConfig,
+    ProfileConfig,
+    TextSimilarity,
+    Trending,
+    TrendingConfig,
+)
 from kgrec.tuning import TunedModel
 
 # What the project found best on validation of its own data sets: benchmarks/records.
@@ -33,12 +50,24 @@ DEFAULT_SOURCES = (
     "rp3_kg", "slim_kg", "text_similarity", "kg_neighbours", "content_ridge", "towers",
 )  # fmt: skip
 TOWERS = "towers"
-CONTENT = (KgNeighbours.name, TextSimilarity.name, ContentRidge.name)
+CONTENT = (KgNeighbours.name, TextSimilarity.name, ContentRidge.name, ContentKernel.name)
+OF_ALL = (Trending.name, NewItems.name)
 
 
 def source_names(config: RunConfig) -> tuple[str, ...]:
     """Return the candidate sources of a run's full pipeline."""
     return config.sources or DEFAULT_SOURCES
+
+
+def check_quotas(config: RunConfig) -> None:
+    """Raise ConfigError where a quota names no source of the run, before anything is built."""
+    names = source_names(config)
+    unknown = sorted(set(config.pipeline.candidates.quotas) - set(names))
+    if unknown:
+        raise ConfigError(
+            f"Expected 'pipeline.candidates.quotas' for sources of the run ({', '.join(names)}), "
+            f"got {', '.join(unknown)}; correct the names, or add them to 'sources'"
+        )
 
 
 @dataclass
@@ -96,7 +125,7 @@ class Comparison:
             self._pipelines[label] = fit_pipeline(
                 self.training(graph),
                 lambda: self._pool().sources(without),
-                self.config.pipeline,
+                self._pipeline_config(without),
                 text_vectors=self.prepared.text_vectors,
                 cache_folder=self.rows_folder,
                 progress=lambda step, share: self.progress(
@@ -104,6 +133,29 @@ class Comparison:
                 ),
             )
         return self._pipelines[label]
+
+    def source_recall(self) -> UnionRecall:
+        """Return what each source brings of validation's answers, fitted on train alone."""
+        seed, config = self.config.seed, self.config.pipeline.candidates
+        train = TrainingData(
+            self.split.visible_dataset("train", "on", seed),
+            self.split.interactions("train"),
+            self.split.graph("on", seed),
+            seed,
+        )
+        cold = np.bincount(train.interactions.item_idx, minlength=train.num_items) == 0
+        task = self.split.validation()[self.split.primary_slice]
+        brought = {}
+        for name in source_names(self.config):
+            if quota := config.quota_of(name):
+                source = {name: self._pool().fitted(name, train)}
+                own = config.model_copy(update={"quotas": {name: quota}})
+                found = CandidateGenerator(source, own, cold).generate(
+                    task.histories, allowed=task.allowed, seed=seed
+                )
+                brought[name] = (found.indptr, found.item_idx)
+        targets = (task.target_indptr, task.target_items)
+        return union_recall(task.name, targets, brought, train.num_items)
 
     def measure_pipeline(
         self,
@@ -140,6 +192,15 @@ class Comparison:
     def _fit(self, make: SourceMaker) -> Scorer:
         return make().fit(self.training())
 
+    def _pipeline_config(self, without: Collection[str]) -> PipelineConfig:
+        """Return the pipeline's settings without quotas of sources that are left out."""
+        config = self.config.pipeline
+        quotas = {
+            name: quota for name, quota in config.candidates.quotas.items() if name not in without
+        }
+        candidates = config.candidates.model_copy(update={"quotas": quotas})
+        return config.model_copy(update={"candidates": candidates})
+
     def _label(self, graph: GraphMode, towers: bool) -> str:
         label = "pipeline" if towers else "pipeline, no towers"
         return label if graph == "on" else f"{label}, graph {graph}"
@@ -173,8 +234,9 @@ class Comparison:
     def _model_of(self, entry: str) -> tuple[str, dict[str, Any]]:
         """Return a model's short name and its settings, from an entry or a short name."""
         found = self.tuned.get(entry)
-        model, settings = (entry, {}) if found is None else (found.model, found.best_settings)
-        return model, {**settings, **self.config.source_settings.get(entry, {})}
+        model, tuned = (entry, {}) if found is None else (found.model, found.best_settings)
+        settings: dict[str, Any] = {**tuned, **self.config.source_settings.get(entry, {})}
+        return str(settings.pop("model", model)), settings
 
     def _maker(self, entry: str) -> SourceMaker:
         vectors = self.prepared.text_vectors
@@ -188,10 +250,17 @@ class Comparison:
             num_events = len(self.split.interactions(self.split.config.refit_on))
             return lambda: WarmTowers(self.towers, earlier, num_events)
         if model == KgNeighbours.name:
-            return lambda: KgNeighbours()
+            return lambda: KgNeighbours(ProfileConfig.model_validate(settings))
         if model == TextSimilarity.name:
-            return lambda: TextSimilarity(text_vectors=vectors)
+            return lambda: TextSimilarity(ProfileConfig.model_validate(settings), vectors)
         if model == ContentRidge.name:
-            return lambda: ContentRidge(text_vectors=vectors)
-        known = sorted({*self.tuned, *BASELINES, *CONTENT, TOWERS})
+            return lambda: ContentRidge(ContentRidgeConfig.model_validate(settings), vectors)
+        if model == ContentKernel.name:
+            return lambda: ContentKernel(ContentKernelConfig.model_validate(settings), vectors)
+        if model == Trending.name:
+            return lambda: Trending(TrendingConfig.model_validate(settings))
+        if model == NewItems.name:
+            seeded = {"seed": self.config.seed, **settings}
+            return lambda: NewItems(NewItemsConfig.model_validate(seeded))
+        known = sorted({*self.tuned, *BASELINES, *CONTENT, *OF_ALL, TOWERS})
         raise ConfigError(f"Expected a baseline or source of {known}, got '{entry}'")

@@ -22,8 +22,9 @@ from kgrec.data.splits import Split
 from kgrec.evaluation.beyond_accuracy import catalogue_facts
 from kgrec.evaluation.environment import git_commit
 from kgrec.evaluation.records import StoredRun
+from kgrec.evaluation.source_recall import UnionRecall
 from kgrec.evaluation.tables import Table, metric_table
-from kgrec.jobs.comparison import Comparison, source_names
+from kgrec.jobs.comparison import TOWERS, Comparison, check_quotas, source_names
 from kgrec.jobs.measure import Referee
 from kgrec.jobs.prepare import Prepared, prepare
 from kgrec.jobs.progress import Progress
@@ -77,6 +78,7 @@ class RunResult:
         answers: Recommendations with reasons for a few users, by user id.
         deletion: How often the named reason carried the score; None where it was left out.
         artifact: The published artifact.
+        source_recall: What each candidate source brings on validation; None where it was left out.
         curves: What was trained, in words -> its learning curve.
         created_at: UTC time of the end, ISO 8601.
         timings_s: Step -> wall seconds.
@@ -89,6 +91,7 @@ class RunResult:
     answers: Mapping[str, Recommendations]
     deletion: DeletionTest | None
     artifact: Artifact
+    source_recall: UnionRecall | None
     curves: Mapping[str, tuple[CurvePoint, ...]]
     created_at: str
     timings_s: Mapping[str, float]
@@ -113,18 +116,27 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
     clock = _Clock()
     workspace = Workspace(out)
     workspace.prepare()
+    check_quotas(config)
     prepared = prepare(config, workspace, tell)
     clock.lap("graph and texts")
     split = prepared.split(config.split_config(config.split))
     wanted = {*config.baselines, *source_names(config)}
     tuned = tuned_settings(config, wanted, split, workspace, tell)
     clock.lap("tuning")
-    towers, curve = tuned_towers(config, split, prepared.encoder, tell)
+    towers: TowersConfig = config.towers
+    curve: tuple[CurvePoint, ...] = ()
+    if TOWERS in source_names(config):
+        towers, curve = tuned_towers(config, split, prepared.encoder, tell)
     clock.lap("towers on validation")
     main = _comparison(config, prepared, split, tuned, towers, workspace, tell)
     runs: dict[str, list[StoredRun]] = {split.name: _rows(main, config, publish_into=workspace)}
-    main.forget_models()
     clock.lap(split.name)
+    recall = None
+    if config.source_recall:
+        tell("what each candidate source brings", 0.0)
+        recall = main.source_recall()
+        clock.lap("recall of sources")
+    main.forget_models()
     for name in config.further_splits:
         further = prepared.split(config.split_config(name))
         other = _comparison(config, prepared, further, tuned, towers, workspace, tell)
@@ -146,6 +158,7 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
         answers,
         deletion,
         recommender.artifact,
+        recall,
         {"towers, early stopping on validation": curve} if curve else {},
         datetime.now(UTC).isoformat(timespec="seconds"),
         clock.laps,
@@ -191,6 +204,7 @@ def summary_of(result: RunResult) -> dict[str, Any]:
             for table in result.tables
         ],
         "audit": result.prepared.audit,
+        "source_recall": None if result.source_recall is None else result.source_recall.to_dict(),
         "deletion_test": None if result.deletion is None else result.deletion.to_dict(),
         "answers": {user: answer.to_dict() for user, answer in result.answers.items()},
         "timings_s": dict(result.timings_s),
@@ -212,6 +226,7 @@ def _report_of(result: RunResult, split: Split) -> ReportInput:
         statistics=result.prepared.statistics,
         audit=result.prepared.audit,
         data_audit=result.prepared.data_audit,
+        source_recall=result.source_recall,
         curves=result.curves,
         timings_s=result.timings_s,
         terms=result.prepared.terms,
@@ -249,9 +264,11 @@ def _rows(
                 served=lambda: Recommender.load(publish_into.current).artifact.scorer
             )
         )
-    runs.append(comparison.measure_towers())
+    with_towers = TOWERS in source_names(config)
+    if with_towers:
+        runs.append(comparison.measure_towers())
     if comparison.split.name in config.ablations.splits:
-        if config.ablations.without_towers:
+        if config.ablations.without_towers and with_towers:
             runs.append(comparison.measure_pipeline(towers=False))
         runs += [comparison.measure_pipeline(mode) for mode in config.ablations.graph]
     return runs

@@ -59,6 +59,16 @@ class Workspace:
         return self.root / "nights"
 
     @property
+    def taken_events(self) -> Path:
+        """Events of the log, as nights took them in."""
+        return self.nights / "events"
+
+    @property
+    def night_rows(self) -> Path:
+        """Rows of the rankers, kept while a night lasts."""
+        return self.nights / "rows"
+
+    @property
     def summary(self) -> Path:
         """What the run found, as JSON."""
         return self.root / "run.json"

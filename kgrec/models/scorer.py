@@ -123,6 +123,15 @@ class Scorer(ABC):
         rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
         return np.asarray(self.scores(histories)[rows, item_idx], dtype=np.float32)
 
+    def score_grid(self, histories: HistoryBatch, item_idx: IntArray) -> FloatArray:
+        """Return the scores of the same few items for each history, shape (B, n), float32.
+
+        Args:
+            histories: B users, or variants of one user.
+            item_idx: Shape (n,), int64, in any order, repeated or not.
+        """
+        return np.asarray(self.scores(histories)[:, item_idx], dtype=np.float32)
+
     def answers(self, histories: HistoryBatch) -> Answers | None:
         """Return what answers several questions about these histories without a row of all items.
 

@@ -17,7 +17,7 @@ from kgrec.models.top_items import best_of_row, tie_key
 def empty_table(most: Any) -> Any:
     """Return a table for up to ``most`` different keys, int64; -1 marks a free slot."""
     size = 16
-    while size < 2 * most:
+    while 2 * size < 3 * most:
         size *= 2
     return np.full(size, -1, dtype=np.int64)
 
@@ -34,8 +34,28 @@ def slot_of(table: Any, key: Any) -> Any:
 
 
 @compiled
+def chains(keys: Any) -> Any:
+    """Return (table, first, following): the places of each key as a chain that ends with -1."""
+    table = empty_table(len(keys))
+    first = np.full(len(table), -1, dtype=np.int64)
+    following = np.empty(len(keys), dtype=np.int64)
+    for place in range(len(keys) - 1, -1, -1):  # the chain begins with the lowest place
+        slot = slot_of(table, keys[place])
+        table[slot] = keys[place]
+        following[place] = first[slot]
+        first[slot] = place
+    return table, first, following
+
+
+@compiled
 def sum_of_rows(
-    rows: Any, row_weights: Any, own: Any, indptr: Any, columns: Any, values: Any
+    rows: Any,
+    row_weights: Any,
+    own: Any,
+    indptr: Any,
+    columns: Any,
+    values: Any,
+    num_columns: Any,
 ) -> Any:
     """Return a weighted sum of sparse rows as (table, sums): sums[s] is of column table[s].
 
@@ -48,11 +68,12 @@ def sum_of_rows(
         indptr: Rows of the matrix, as in CSR.
         columns: Its columns.
         values: Its entries, float32.
+        num_columns: Columns in all.
     """
     most = len(own)
     for place in range(len(rows)):
         most += indptr[rows[place] + 1] - indptr[rows[place]]
-    table = empty_table(most)
+    table = empty_table(min(most, num_columns))
     sums = np.zeros(len(table), dtype=np.float32)
     for place in range(len(rows)):
         weight = row_weights[place]

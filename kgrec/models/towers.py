@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -28,6 +29,7 @@ from kgrec.models.fit_result import CurvePoint, Progress
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.models.tower_inputs import Assembly, assemble
 from kgrec.models.towers_config import TowersConfig
+from kgrec.models.user_reading import UserReading
 from kgrec.models.user_tower import Profiles, UserInputs, UserTower
 
 CONFIG_FILE = "config.json"
@@ -53,6 +55,11 @@ class _Fitted:
     entity_ids: tuple[str, ...]
     best_steps: int
     curve: tuple[CurvePoint, ...]
+
+    @cached_property
+    def reading(self) -> UserReading | None:
+        """The user tower for answers; None where only torch can ask it."""
+        return UserReading.of(self.users)
 
 
 class TowersScorer(Scorer):
@@ -158,6 +165,10 @@ class TowersScorer(Scorer):
     def user_vectors(self, histories: HistoryBatch) -> FloatArray:
         """Return user vectors, shape (B, embedding_dim + 1), float32; the last dimension is 1."""
         state = self._state
+        if state.reading is not None:
+            users = state.reading.vectors(histories, self.item_vectors())
+            ones = np.ones((len(users), 1), dtype=np.float32)
+            return np.concatenate([users / np.float32(self.config.temperature), ones], axis=1)
         # the items that are read and no others: a product with all of them copies the catalogue
         read, place = np.unique(np.append(histories.item_idx, 0), return_inverse=True)
         items = state.items[torch.from_numpy(read), :-1]
@@ -176,6 +187,11 @@ class TowersScorer(Scorer):
         rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
         users, items = self.user_vectors(histories), self.item_vectors()
         return np.asarray(np.einsum("pd,pd->p", users[rows], items[item_idx]), dtype=np.float32)
+
+    def score_grid(self, histories: HistoryBatch, item_idx: IntArray) -> FloatArray:
+        """Return the scores of the same few items for each history, as Scorer says."""
+        users, items = self.user_vectors(histories), self.item_vectors()[item_idx]
+        return np.asarray(users @ items.T, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
         """Return name, settings, whether text is on, and the steps trained."""

@@ -12,15 +12,17 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.ranking.behaviour import Behaviour, behaviour_of, item_content
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import fit_feature_state
 from kgrec.ranking.features import FeatureBuilder, FeatureMatrix
 from kgrec.ranking.likes import fit_likes
 from kgrec.ranking.pipeline import Pipeline
+from kgrec.ranking.preselection import fit_preselection
 from kgrec.ranking.ranker import RankingRows, sampled_lists, stack_rows
 from kgrec.ranking.row_cache import WindowRows, cache_key, read_rows, write_rows
-from kgrec.ranking.selection import ChosenRanker, choose_ranker
-from kgrec.ranking.windows import Window, make_windows
+from kgrec.ranking.selection import ChosenRanker, choose_ranker, usable_rankers
+from kgrec.ranking.windows import Window, make_cold_windows, make_windows
 from kgrec.retrieval.candidates import CandidateGenerator, Candidates
 from kgrec.retrieval.index import VectorIndex
 from kgrec.retrieval.indexed_source import IndexedSource, VectorModel
@@ -38,6 +40,7 @@ class UnfittedSource(Protocol):
 
 SourceMaker = Callable[[], Mapping[str, UnfittedSource]]
 Progress = Callable[[str, float], None]
+_PRESELECTION_USERS = 300
 
 
 def fit_pipeline(
@@ -68,10 +71,11 @@ def fit_pipeline(
             keep nothing.
 
     Raises:
-        ConfigError: ``make_sources`` gives no source.
+        ConfigError: ``make_sources`` gives no source, or the rankers are not usable.
         DataError: A window has no user to learn from.
     """
     config = config or PipelineConfig()
+    usable_rankers(config)  # what it raises is better known before the sources are fitted
     report = progress or (lambda step, share: None)
     windows = make_windows(train, config.windows)
     steps, rows = len(windows) + 2, []
@@ -80,13 +84,34 @@ def fit_pipeline(
         rows.append(_rows_of(window, windows, make_sources, config, text_vectors, cache_folder))
     report("rankers", len(windows) / steps)
     warm = _fit_rankers([part.warm for part in rows], config)
-    cold = _fit_rankers([part.cold for part in rows], config) if _has_cold(rows) else None
+    cold_rows = [part.cold for part in rows]
+    if config.windows.cold_folds:
+        report("windows of hidden items", len(windows) / steps)
+        cold_rows = _rows_of_hidden(train, make_sources, config, text_vectors, cache_folder)
+    cold = _fit_rankers(cold_rows, config) if _has_cold(cold_rows) else None
     report("sources on all of train", (len(windows) + 1) / steps)
     sources = _fitted(make_sources, train)
     state = fit_feature_state(train, config.features, text_vectors)
     likes = fit_likes(train, config.likes, text_vectors)
+    indexes = _indexes(sources, train, config)
+    pipeline = Pipeline(config, sources, state, warm, cold, indexes, likes)
+    preselect(pipeline, train)
     report("done", 1.0)
-    return Pipeline(config, sources, state, warm, cold, _indexes(sources, train, config), likes)
+    return pipeline
+
+
+def preselect(pipeline: Pipeline, train: TrainingData) -> None:
+    """Fit what chooses the candidates to rank, on some train users as they stand at the end."""
+    count = pipeline.config.reranked
+    if count is None:
+        return
+    pipeline.preselection = None  # to learn from it, every candidate is ranked
+    users = np.unique(train.interactions.user_idx)
+    drawn = np.random.default_rng(train.seed).permutation(users)[:_PRESELECTION_USERS]
+    histories = HistoryBatch.from_interactions(train.interactions, np.sort(drawn))
+    candidates = pipeline.candidates(histories)
+    scores, _ = pipeline.candidate_scores(histories, candidates)
+    pipeline.preselection = fit_preselection(candidates, scores, pipeline.state.cold, count)
 
 
 def _indexes(
@@ -130,8 +155,13 @@ def window_rows(
     state = fit_feature_state(window.train, config.features, text_vectors)
     builder = FeatureBuilder(state)
     generator = CandidateGenerator(sources, config.candidates, window.cold)
+    nobody = np.zeros_like(window.cold)  # where nothing of a kind is asked, no list is made
     filters = [~window.cold, window.cold]
     positives = [window.positives_among(allowed) for allowed in filters]
+    filters = [
+        allowed if count.any() else nobody
+        for allowed, count in zip(filters, positives, strict=True)
+    ]
     parts: list[list[RankingRows]] = [[], []]
     rng = np.random.default_rng((config.windows.seed, window.number))
     for start in range(0, len(window.histories), 256):
@@ -139,7 +169,9 @@ def window_rows(
         histories = window.histories.take(users)
         lists = generator.generate_each(histories, filters, seed=config.windows.seed)
         for found, candidates, count in zip(parts, lists, positives, strict=True):
-            rows = _labelled(window, users, candidates, builder.build(histories, candidates), count)
+            matrix = builder.build(histories, candidates)
+            behaviour = behaviour_of(state, histories, candidates, config.history_events)
+            rows = _labelled(window, users, candidates, matrix, behaviour, count)
             rows = rows.take_rows((count[users] > 0)[rows.group_of_row])
             found.append(rows if whole else sampled_lists(rows, config.negatives, rng))
     return WindowRows(*(stack_rows(found) for found in parts))
@@ -150,17 +182,55 @@ def _labelled(
     users: IntArray,
     candidates: Candidates,
     matrix: FeatureMatrix,
+    behaviour: Behaviour,
     positives: IntArray,
 ) -> RankingRows:
     sizes = np.zeros(len(window.histories), dtype=np.int64)
     sizes[users] = np.diff(candidates.indptr)
     indptr = np.concatenate([[0], np.cumsum(sizes)])
     label = window.labels_of(indptr, candidates.item_idx).astype(np.float32)
-    return RankingRows(matrix.names, matrix.values, candidates.indptr, label, positives[users])
+    return RankingRows(
+        matrix.names, matrix.values, candidates.indptr, label, positives[users], behaviour
+    )
 
 
-def _has_cold(rows: list[WindowRows]) -> bool:
-    return all(len(part.cold) > 0 and part.cold.label.any() for part in rows)
+def _rows_of_hidden(
+    train: TrainingData,
+    make_sources: SourceMaker,
+    config: PipelineConfig,
+    text_vectors: FloatArray | None,
+    cache_folder: Path | None,
+) -> list[RankingRows]:
+    """Return the labelled lists of items hidden in turn, with what content tells of them.
+
+    Only the sources that can score an item without events are asked; the means over all sources
+    are left out, since there are more of them when the ranker is asked.
+    """
+    named = config.candidates.cold_sources
+    quotas = {name: kept for name, kept in config.candidates.quotas.items() if name in named}
+    candidates = config.candidates.model_copy(update={"quotas": quotas})
+    config = config.model_copy(update={"candidates": candidates})
+    windows = make_cold_windows(train, config.windows)
+
+    def of_content() -> dict[str, UnfittedSource]:
+        return {name: made for name, made in make_sources().items() if name in named}
+
+    if not of_content():
+        raise ConfigError(
+            f"Expected one of candidates.cold_sources ({', '.join(named)}) among the sources where "
+            f"windows.cold_folds is {config.windows.cold_folds}, got none; add one, or set it to 0"
+        )
+
+    rows = []
+    for window in windows:
+        part = _rows_of(window, windows, of_content, config, text_vectors, cache_folder).cold
+        means = [name.startswith("source.mean.") for name in part.names]
+        rows.append(part.take_columns(np.flatnonzero(~np.array(means))))
+    return rows
+
+
+def _has_cold(rows: list[RankingRows]) -> bool:
+    return all(len(part) > 0 and part.label.any() for part in rows)
 
 
 def _fit_rankers(parts: list[RankingRows], config: PipelineConfig) -> ChosenRanker:
@@ -182,7 +252,7 @@ def _rows_of(
         key = cache_key(window, described, config, text_vectors)
         file = cache_folder / f"window-{window.number}-{key}.safetensors"
         if file.is_file():
-            return read_rows(file)
+            return read_rows(file, item_content(window.train, config.features, text_vectors))
     rows = window_rows(window, _fitted(make_sources, window.train), config, text_vectors, whole)
     if file is not None:
         write_rows(rows, file)

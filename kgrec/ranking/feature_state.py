@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy import sparse
 
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import FloatArray
+from kgrec.data.mapped_arrays import mapped_arrays
 from kgrec.errors import ArtifactError
 from kgrec.models.scorer import TrainingData
+from kgrec.ranking.entity_popularity import FIGURES, entity_popularity, slot_popularity
 from kgrec.ranking.kernels import largest_entries
 from kgrec.ranking.user_groups import count_groups
 from kgrec.retrieval.content_ridge import content_matrix, ridge_prediction
@@ -43,6 +45,9 @@ class FeatureConfig(BaseModel):
     """Features from user attributes."""
     use_cold_flag: bool = True
     """The flag of an item without train events."""
+    use_entity_popularity: bool = False
+    """How popular the other items of an item's entities are, and how many entities it has, for
+    each relation: what is known of an item's popularity before anyone has met it."""
     max_relations: int = Field(8, ge=1)
     """Relations with features of their own, the most frequent; the others share one group."""
     max_groups: int = Field(32, ge=2)
@@ -91,6 +96,30 @@ class FeatureState:
         """Whether the train events have times."""
         return bool(self.arrays["times"].any())
 
+    @property
+    def item_names(self) -> tuple[str, ...]:
+        """Names of the features of an item alone."""
+        named = ["log_events", "log_likes", "like_rate", "value_bias"]
+        named += ["content_popularity", "content_like_rate"]
+        if self.config.use_cold_flag:
+            named.append("cold")
+        names = tuple(f"item.{name}" for name in named)
+        if "slot_popularity" in self.arrays:
+            names += tuple(f"graph.{name}.{kind}" for name in self.relations for kind in FIGURES)
+        return names
+
+    @cached_property
+    def item_table(self) -> FloatArray:
+        """Shape (num_items, len(item_names)), float32: the features of an item alone."""
+        arrays = self.arrays
+        columns = [np.log1p(arrays["events"]), np.log1p(arrays["likes"])]
+        columns += [arrays["like_rate"], arrays["value_bias"], *arrays["content"].T]
+        if self.config.use_cold_flag:
+            columns.append(self.cold)
+        if "slot_popularity" in self.arrays:
+            columns += list(entity_popularity(arrays, len(self.relations)).T)
+        return np.stack(columns, axis=1, dtype=np.float32)
+
     def save(self, folder: Path) -> None:
         """Write the state into ``folder``: JSON and safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +148,7 @@ class FeatureState:
             tuple(meta["relations"]),
             tuple(meta["numeric_names"]),
             tuple(meta["group_names"]),
-            dict(load_file(folder / _ARRAYS)),
+            mapped_arrays(folder / _ARRAYS),
         )
 
 
@@ -143,6 +172,8 @@ def fit_feature_state(
         arrays["text"] = centred(text_vectors)
     _predict_popularity(train, config, text_vectors, arrays)
     relations = _index_slots(train, config, arrays) if config.use_graph else ()
+    if config.use_entity_popularity and relations:
+        arrays["slot_popularity"] = slot_popularity(arrays)
     numeric = _scale_numeric(train, arrays)
     groups: tuple[str, ...] = ()
     if config.use_attributes:
@@ -207,7 +238,7 @@ def _store_rows(
 ) -> None:
     kept = largest_per_row(sparse.csr_matrix(matrix), length)
     arrays[f"{name}_indptr"] = kept.indptr.astype(np.int64)
-    arrays[f"{name}_items"] = kept.indices.astype(np.int64)
+    arrays[f"{name}_items"] = kept.indices.astype(np.int32)
     arrays[f"{name}_values"] = kept.data.astype(np.float32)
 
 

@@ -6,22 +6,24 @@ other candidates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.errors import DataError
+from kgrec.ranking import feature_columns
+from kgrec.ranking.feature_columns import DAY_S
 from kgrec.ranking.feature_state import FeatureState
-from kgrec.ranking.kernels import count_before, entity_profiles, row_sums
+from kgrec.ranking.kernels import entity_profiles, row_sums
 from kgrec.retrieval.candidates import Candidates
 
-DAY_S = 86_400
 Column = npt.NDArray[Any]
-Columns = dict[str, Column]
+_FEW = 16  # candidates of a user whose texts are compared one by one, not by a matrix product
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class FeatureBuilder:
 
     def __init__(self, state: FeatureState) -> None:
         self.state = state
+        self._groups: dict[tuple[str, ...], list[_Group]] = {}
 
     def build(self, histories: HistoryBatch, candidates: Candidates) -> FeatureMatrix:
         """Return the features of each candidate.
@@ -60,14 +63,18 @@ class FeatureBuilder:
                 f"Expected candidate lists for {len(histories)} histories, "
                 f"got {len(candidates.indptr) - 1}; pass the histories that made the candidates"
             )
+        sources = candidates.source_names
+        if sources not in self._groups:
+            self._groups[sources] = _groups_of(self.state, sources)
+        groups = self._groups[sources]
         pairs = _Pairs(self.state, histories, candidates)
-        columns: Columns = {}
-        for part in (_sources, _item, _user, _sequence, _numeric, _text, _graph, _groups):
-            columns.update(part(pairs))
-        values = np.empty((len(candidates.item_idx), len(columns)), dtype=np.float32)
-        for place, column in enumerate(columns.values()):
-            values[:, place] = column
-        return FeatureMatrix(tuple(columns), values, candidates.indptr)
+        names = tuple(name for group in groups for name in group.names)
+        values = np.empty((len(candidates.item_idx), len(names)), dtype=np.float32)
+        start = 0
+        for group in groups:
+            group.fill(pairs, values[:, start : start + len(group.names)])
+            start += len(group.names)
+        return FeatureMatrix(names, values, candidates.indptr)
 
 
 class _Pairs:
@@ -91,164 +98,156 @@ class _Pairs:
         return np.bincount(self.event_rows, weights=weights, minlength=len(self.histories))
 
 
-def _sources(pairs: _Pairs) -> Columns:
-    candidates = pairs.candidates
-    columns: Columns = {}
-    for place, name in enumerate(candidates.source_names):
-        columns[f"source.{name}.z"] = candidates.z[:, place]
-        columns[f"source.{name}.rank"] = 1.0 / np.sqrt(candidates.rank[:, place])
-    columns["source.mean.z"] = candidates.z.mean(axis=1)
-    columns["source.mean.rank"] = (1.0 / np.sqrt(candidates.rank)).mean(axis=1)
-    return columns
+class _Group(NamedTuple):
+    """Features that are computed together: their names, and what writes them into (n, names)."""
+
+    names: tuple[str, ...]
+    fill: Callable[[_Pairs, FloatArray], None]
 
 
-def _item(pairs: _Pairs) -> Columns:
-    arrays, items = pairs.arrays, pairs.items
-    columns = {
-        "item.log_events": np.log1p(arrays["events"][items]),
-        "item.log_likes": np.log1p(arrays["likes"][items]),
-        "item.like_rate": arrays["like_rate"][items],
-        "item.value_bias": arrays["value_bias"][items],
-        "item.content_popularity": arrays["content"][items, 0],
-        "item.content_like_rate": arrays["content"][items, 1],
-    }
-    if pairs.config.use_cold_flag:
-        columns["item.cold"] = (arrays["events"][items] == 0).astype(np.float32)
-    if pairs.state.has_times:
-        columns |= _item_times(pairs)
-    return columns
+def _groups_of(state: FeatureState, sources: tuple[str, ...]) -> list[_Group]:
+    """Return all feature groups in the order of their columns."""
+    config = state.config
+    standing = [f"source.{name}.{kind}" for name in (*sources, "mean") for kind in ("z", "rank")]
+    groups = [_Group(tuple(standing), _sources), _Group(state.item_names, _item)]
+    if state.has_times:
+        days = [
+            f"time.{kind}_{d:g}" for d in config.recent_days for kind in ("log_recent", "trend")
+        ]
+        groups.append(_Group(("time.log_before", "time.log_age_days", *days), _item_times))
+    user = ["user.log_length", "user.like_rate", "user.mean_value"]
+    if state.has_times:
+        user += ["user.log_gap_days", "user.log_span_days"]
+    groups.append(_Group(tuple(user), _user))
+    sums = [
+        f"sequence.{m}.{name}" for m in _MATRICES for name in ("last", "last3", "last10", "recent")
+    ]
+    groups.append(_Group(tuple(sums), _sequence))
+    kinds = ("", ".liked_gap", ".liked_distance", ".recent_gap", ".recent_distance")
+    numeric = [f"numeric.{name}{kind}" for name in state.numeric_names for kind in kinds]
+    groups.append(_Group(tuple(numeric), _numeric))
+    if config.use_text:
+        groups.append(_Group(tuple(f"text.{name}" for name in _TEXT), _text))
+    if config.use_graph:
+        graph = [f"graph.{name}.{kind}" for name in state.relations for kind in ("liked", "taste")]
+        graph += [f"graph.all.{kind}" for kind in ("liked", "disliked", "recent", "taste")]
+        groups.append(_Group((*graph, "graph.best", "graph.log_degree"), _graph))
+    kept = [f"group.{name}.{kind}" for name in state.group_names for kind in ("share", "rate")]
+    return [*groups, _Group(tuple(kept), _user_groups)]
 
 
-def _item_times(pairs: _Pairs) -> Columns:
+_MATRICES = ("steps", "together")
+_TEXT = ("liked_mean", "liked_max", "liked_top3", "recent", "last", "disliked_mean")
+
+
+def _sources(pairs: _Pairs, out: FloatArray) -> None:
+    feature_columns.write_standing(pairs.candidates.z, pairs.candidates.rank, out)
+
+
+def _item(pairs: _Pairs, out: FloatArray) -> None:
+    out[:] = pairs.state.item_table[pairs.items]
+
+
+def _item_times(pairs: _Pairs, out: FloatArray) -> None:
     """Popularity as of the request: nothing later than ``now`` is counted."""
-    arrays, items = pairs.arrays, pairs.items
-    now = pairs.histories.now[pairs.rows]
-    never = np.full(len(items), np.iinfo(np.int64).min)
-    known = (arrays["times_indptr"], arrays["times"])
-    before = count_before(*known, items, never, now)
-    columns = {"time.log_before": np.log1p(before)}
-    # without an event before now the first one does not matter, but it has to be some row
-    first = arrays["times_indptr"][items] * (arrays["events"][items] > 0)
-    age = np.where(before > 0, (now - arrays["times"][first]) / DAY_S, -1.0)
-    columns["time.log_age_days"] = np.log1p(np.maximum(age, 0.0)) - (before == 0)
-    for days in pairs.config.recent_days:
-        recent = count_before(*known, items, now - int(days * DAY_S), now)
-        columns[f"time.log_recent_{days:g}"] = np.log1p(recent)
-        span = np.clip(age, 1.0, None)
-        expected = before * np.minimum(days / span, 1.0)
-        columns[f"time.trend_{days:g}"] = np.log((recent + 2.0) / (expected + 2.0))
-    return columns
+    arrays = pairs.arrays
+    days = np.asarray(pairs.config.recent_days, dtype=np.float64)
+    now = pairs.histories.now
+    feature_columns.write_times(
+        pairs.rows, pairs.items, now, arrays["times_indptr"], arrays["times"], days, out
+    )
 
 
-def _user(pairs: _Pairs) -> Columns:
-    histories, rows = pairs.histories, pairs.rows
+def _user(pairs: _Pairs, out: FloatArray) -> None:
+    histories = pairs.histories
     length = histories.lengths
     mean_like, mean_value = pairs.arrays["means"]
     value = np.where(np.isfinite(histories.value), histories.value - mean_value, 0.0)
-    columns = {
-        "user.log_length": np.log1p(length)[rows],
-        "user.like_rate": ((pairs.per_user(pairs.liked) + 5.0 * mean_like) / (length + 5.0))[rows],
-        "user.mean_value": (pairs.per_user(value) / (length + 5.0))[rows],
-    }
+    columns = [
+        np.log1p(length),
+        (pairs.per_user(pairs.liked) + 5.0 * mean_like) / (length + 5.0),
+        pairs.per_user(value) / (length + 5.0),
+    ]
     if pairs.state.has_times:
         start, last = np.zeros(len(length), np.int64), np.zeros(len(length), np.int64)
         filled = length > 0
         start[filled] = histories.timestamp[histories.indptr[:-1][filled]]
         last[filled] = histories.timestamp[histories.indptr[1:][filled] - 1]
-        columns["user.log_gap_days"] = np.log1p(
-            np.where(filled, np.maximum(histories.now - last, 0) / DAY_S, 0.0)
-        )[rows]
-        columns["user.log_span_days"] = np.log1p((last - start) / DAY_S)[rows]
-    return columns
+        gap = np.where(filled, np.maximum(histories.now - last, 0) / DAY_S, 0.0)
+        columns += [np.log1p(gap), np.log1p((last - start) / DAY_S)]
+    out[:] = np.stack(columns, axis=1).astype(np.float32)[pairs.rows]
 
 
-def _sequence(pairs: _Pairs) -> Columns:
+def _sequence(pairs: _Pairs, out: FloatArray) -> None:
     histories, arrays = pairs.histories, pairs.arrays
-    last = (pairs.later == 0).astype(np.float64)
-    weights = {
-        "last": last,
-        "last3": (pairs.later < 3) / 3.0,
-        "last10": (pairs.later < 10) / 10.0,
-        "recent": pairs.recency * pairs.liked,
-    }
-    stacked = np.stack(list(weights.values()), axis=1).astype(np.float32)
-    columns = {}
-    for matrix in ("steps", "together"):
-        sums = row_sums(
+    weights = np.empty((len(pairs.later), 4), dtype=np.float32)
+    weights[:, 0] = pairs.later == 0
+    weights[:, 1] = (pairs.later < 3) / 3.0
+    weights[:, 2] = (pairs.later < 10) / 10.0
+    weights[:, 3] = pairs.recency * pairs.liked
+    for place, matrix in enumerate(_MATRICES):
+        out[:, 4 * place : 4 * place + 4] = row_sums(
             histories.indptr,
             histories.item_idx,
-            stacked,
+            weights,
             pairs.candidates.indptr,
             pairs.items,
             arrays[f"{matrix}_indptr"],
             arrays[f"{matrix}_items"],
             arrays[f"{matrix}_values"],
         )
-        for place, name in enumerate(weights):
-            columns[f"sequence.{matrix}.{name}"] = sums[:, place]
-    return columns
 
 
-def _numeric(pairs: _Pairs) -> Columns:
+def _numeric(pairs: _Pairs, out: FloatArray) -> None:
     """Signed and absolute distance from the user's weighted mean, and the value itself."""
-    columns = {}
-    for place, name in enumerate(pairs.state.numeric_names):
-        values = pairs.arrays["numeric"][:, place]
-        seen = values[pairs.histories.item_idx].astype(np.float64)
-        own = values[pairs.items].astype(np.float64)
-        known = np.isfinite(seen)
-        columns[f"numeric.{name}"] = np.where(np.isfinite(own), own, 0.0)
-        for kind, weight in (("liked", pairs.liked), ("recent", pairs.recency)):
-            total = pairs.per_user(np.where(known, weight, 0.0))
-            mean = pairs.per_user(np.where(known, seen * weight, 0.0)) / np.maximum(total, 1e-9)
-            usable = np.isfinite(own) & (total[pairs.rows] > 0)
-            gap = np.where(usable, own - mean[pairs.rows], 0.0)
-            columns[f"numeric.{name}.{kind}_gap"] = gap
-            columns[f"numeric.{name}.{kind}_distance"] = np.abs(gap)
-    return columns
+    weights = np.stack([pairs.liked, pairs.recency], axis=1)
+    feature_columns.write_numeric(
+        pairs.histories.indptr,
+        pairs.histories.item_idx,
+        weights,
+        pairs.candidates.indptr,
+        pairs.items,
+        pairs.arrays["numeric"],
+        out,
+    )
 
 
-def _text(pairs: _Pairs) -> Columns:
-    if not pairs.config.use_text:
-        return {}
-    names = ("liked_mean", "liked_max", "liked_top3", "recent", "last", "disliked_mean")
+def _text(pairs: _Pairs, out: FloatArray) -> None:
     text, histories = pairs.arrays["text"], pairs.histories
-    out = np.zeros((len(names), len(pairs.items)), dtype=np.float32)
+    out[:] = 0.0
+    start = np.maximum(histories.indptr[:-1], histories.indptr[1:] - pairs.config.text_history)
+    bounds = pairs.candidates.indptr
+    if np.diff(bounds).max(initial=0) <= _FEW:
+        feature_columns.write_texts(
+            text,
+            start,
+            histories.indptr[1:],
+            histories.item_idx,
+            histories.positive,
+            pairs.recency,
+            bounds,
+            pairs.items,
+            out,
+        )
+        return
     for row in range(len(histories)):
-        stop = histories.indptr[row + 1]
-        start = max(histories.indptr[row], stop - pairs.config.text_history)
-        here = slice(pairs.candidates.indptr[row], pairs.candidates.indptr[row + 1])
-        if start == stop or here.start == here.stop:
+        events = slice(start[row], histories.indptr[row + 1])
+        here = slice(bounds[row], bounds[row + 1])
+        if events.start == events.stop or here.start == here.stop:
             continue
-        similar = text[pairs.items[here]] @ text[histories.item_idx[start:stop]].T
-        _summarise(similar, histories.positive[start:stop], pairs.recency[start:stop], out[:, here])
-    return {f"text.{name}": out[place] for place, name in enumerate(names)}
+        similar = text[pairs.items[here]] @ text[histories.item_idx[events]].T
+        feature_columns.write_similarities(
+            similar, histories.positive[events], pairs.recency[events], out[here]
+        )
 
 
-def _summarise(similar: FloatArray, liked: BoolArray, recency: Column, out: FloatArray) -> None:
-    """Fill ``out`` (6, n) from similarities (n, events) of candidates to the history."""
-    ours = similar[:, liked]
-    if ours.shape[1]:
-        out[0] = ours.mean(axis=1)
-        out[1] = ours.max(axis=1)
-        top = min(3, ours.shape[1])
-        out[2] = np.partition(ours, -top, axis=1)[:, -top:].mean(axis=1)
-        weight = recency[liked].astype(np.float32)
-        out[3] = ours @ (weight / weight.sum())
-    out[4] = similar[:, -1]
-    if ours.shape[1] < similar.shape[1]:
-        out[5] = similar[:, ~liked].mean(axis=1)
-
-
-def _graph(pairs: _Pairs) -> Columns:
-    if not pairs.config.use_graph:
-        return {}
+def _graph(pairs: _Pairs, out: FloatArray) -> None:
     arrays, relations = pairs.arrays, pairs.state.relations
     liked, disliked = pairs.liked, 1.0 - pairs.liked
     mean_like = pairs.per_user(liked) / np.maximum(pairs.histories.lengths, 1)
     centred = liked - mean_like[pairs.event_rows]
     events = np.stack([liked, disliked, liked * pairs.recency, centred], axis=1)
-    total = [pairs.per_user(events[:, column]) for column in range(3)]
+    total = np.stack([pairs.per_user(events[:, column]) for column in range(3)], axis=1)
     sums, taste, best = entity_profiles(
         pairs.histories.indptr,
         pairs.histories.item_idx,
@@ -263,31 +262,20 @@ def _graph(pairs: _Pairs) -> Columns:
         events.shape[1],
         3.0,
     )
-    scale = [1.0 / np.sqrt(np.maximum(weight, 1.0))[pairs.rows] for weight in total]
-    columns = {}
-    for place, name in enumerate(relations):
-        columns[f"graph.{name}.liked"] = np.log1p(sums[:, place, 0] * scale[0])
-        columns[f"graph.{name}.taste"] = taste[:, place]
-    for column, kind in enumerate(("liked", "disliked", "recent")):
-        columns[f"graph.all.{kind}"] = np.log1p(sums[:, :, column].sum(axis=1) * scale[column])
-    columns["graph.all.taste"] = taste.mean(axis=1)
-    columns["graph.best"] = np.log1p(best * scale[0])
-    degree = arrays["slot_indptr"][pairs.items + 1] - arrays["slot_indptr"][pairs.items]
-    columns["graph.log_degree"] = np.log1p(degree)
-    return columns
+    scale = 1.0 / np.sqrt(np.maximum(total, 1.0))
+    degree = arrays["slot_indptr"]
+    feature_columns.write_graph(
+        pairs.rows, pairs.items, sums, taste, best, scale, degree, len(relations), out
+    )
 
 
-def _groups(pairs: _Pairs) -> Columns:
+def _user_groups(pairs: _Pairs, out: FloatArray) -> None:
     """How much more a user's group touches and likes the item than all users do."""
-    columns: Columns = {}
     if not pairs.state.group_names:
-        return columns
+        return
     table, start = pairs.arrays["group_of_user"], pairs.arrays["group_start"]
     user = pairs.histories.user_idx
     known = (user >= 0) & (user < len(table))
     groups = np.where(known[:, None], table[np.where(known, user, 0)], start[None, :])
-    for place, name in enumerate(pairs.state.group_names):
-        group = groups[pairs.rows, place]
-        columns[f"group.{name}.share"] = pairs.arrays["group_share"][group, pairs.items]
-        columns[f"group.{name}.rate"] = pairs.arrays["group_rate"][group, pairs.items]
-    return columns
+    share, rate = pairs.arrays["group_share"], pairs.arrays["group_rate"]
+    feature_columns.write_groups(pairs.rows, pairs.items, groups, share, rate, out)

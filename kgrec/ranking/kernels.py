@@ -8,18 +8,7 @@ import numpy as np
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.models.sparse_rows import empty_table, slot_of
 
-
-@numba.njit(cache=True, nogil=True)
-def count_before(
-    times_indptr: IntArray, times: IntArray, items: IntArray, since: IntArray, until: IntArray
-) -> IntArray:
-    """Return how many events each item had in since < time <= until, shape (n,), int64."""
-    out = np.empty(len(items), dtype=np.int64)
-    for pair in range(len(items)):
-        own = times[times_indptr[items[pair]] : times_indptr[items[pair] + 1]]
-        high = np.searchsorted(own, until[pair], side="right")
-        out[pair] = high - np.searchsorted(own, since[pair], side="right")
-    return out
+_FEW = 16  # candidates of a user that are looked up in each row, in place of reading the rows
 
 
 @numba.njit(cache=True, nogil=True)
@@ -119,7 +108,7 @@ def row_sums(
         event_weights: Shape (num_events, W), float32.
         pair_indptr: Shape (B + 1,), candidates of each user, none named twice.
         pair_items: Shape (n,).
-        row_indptr: Rows of M, as in CSR.
+        row_indptr: Rows of M, as in CSR, columns ascending.
         row_items: Its columns.
         row_values: Its entries, float32.
 
@@ -130,6 +119,17 @@ def row_sums(
     out = np.zeros((len(pair_items), num_weights), dtype=np.float32)
     for user in range(len(user_indptr) - 1):
         first, stop = pair_indptr[user], pair_indptr[user + 1]
+        if stop - first <= _FEW:
+            for event in range(user_indptr[user], user_indptr[user + 1]):
+                start, end = row_indptr[event_items[event]], row_indptr[event_items[event] + 1]
+                own = row_items[start:end]
+                for pair in range(first, stop):
+                    place = np.searchsorted(own, pair_items[pair])
+                    if place < end - start and own[place] == pair_items[pair]:
+                        for column in range(num_weights):
+                            weight = event_weights[event, column]
+                            out[pair, column] += weight * row_values[start + place]
+            continue
         table = empty_table(stop - first)
         pair_of = np.empty(len(table), dtype=np.int64)
         for pair in range(first, stop):
@@ -138,11 +138,15 @@ def row_sums(
             pair_of[slot] = pair - first
         sums = np.zeros((stop - first, num_weights), dtype=np.float64)
         for event in range(user_indptr[user], user_indptr[user + 1]):
-            item = event_items[event]
+            item, low = event_items[event], 0
+            while low < num_weights and event_weights[event, low] == 0.0:
+                low += 1  # most events are in the last columns alone
+            if low == num_weights:
+                continue
             for place in range(row_indptr[item], row_indptr[item + 1]):
                 slot = slot_of(table, row_items[place])
                 if table[slot] >= 0:
-                    for column in range(num_weights):
+                    for column in range(low, num_weights):
                         weight = event_weights[event, column]
                         sums[pair_of[slot], column] += weight * row_values[place]
         out[first:stop] = sums

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from kgrec.ranking.cross_network import CrossNetworkConfig, CrossNetworkRanker
+from kgrec.ranking.torch_ranker import TorchRankerConfig
 
 
 class LinearConfig(CrossNetworkConfig):
@@ -26,4 +27,4 @@ class LinearRanker(CrossNetworkRanker):
     """The baseline of rankers: what it gains comes from the sources, not from interactions."""
 
     name: ClassVar[str] = "linear"
-    _config_type: ClassVar[type[CrossNetworkConfig]] = LinearConfig
+    _config_type: ClassVar[type[TorchRankerConfig]] = LinearConfig

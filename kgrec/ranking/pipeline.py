@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,42 +15,24 @@ from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ArtifactError, NotFittedError
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.models.top_items import TopItems, tie_keys
+from kgrec.ranking.behaviour import Behaviour, behaviour_of
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import FeatureState
 from kgrec.ranking.features import FeatureBuilder
 from kgrec.ranking.likes import LikeModel
+from kgrec.ranking.preselection import Preselection
+from kgrec.ranking.ranked_items import RankedItems
 from kgrec.ranking.selection import ChosenRanker
 from kgrec.ranking.source_registry import load_source
 from kgrec.retrieval.candidates import CandidateGenerator, Candidates
 from kgrec.retrieval.index import VectorIndex
+from kgrec.retrieval.index_shards import load_index
+from kgrec.retrieval.indexed_source import VectorModel
 
 _META, _SOURCES, _FEATURES, _INDEXES = "pipeline.json", "sources", "features", "indexes"
-_WARM, _COLD, _LIKES = "ranker_warm", "ranker_cold", "likes"
+_WARM, _COLD, _LIKES, _PRESELECTION = "ranker_warm", "ranker_cold", "likes", "preselection"
 OUTSIDE = -100.0
 _ROWS_AT_A_TIME = 10_000  # features of this many candidates stay in the caches
-
-
-@dataclass(frozen=True)
-class RankedItems:
-    """The best items of each user with where they come from, best first.
-
-    Attributes:
-        item_idx: Shape (B, k), int64, -1 where there are fewer than k.
-        score: Shape (B, k), float32: log of the probability, cold items weighted; -inf at -1.
-        probability: Shape (B, k), float32: calibrated P(like) of the item in the next slice of
-            events; 0 at -1.
-        source_names: S names.
-        source_rank: Shape (B, k, S), int32: 1-based rank within each source's best items; 0
-            where the source did not bring it.
-        source_z: Shape (B, k, S), float32: standardised score in each source.
-    """
-
-    item_idx: IntArray
-    score: FloatArray
-    probability: FloatArray
-    source_names: tuple[str, ...]
-    source_rank: npt.NDArray[np.int32]
-    source_z: FloatArray
 
 
 class Pipeline(Scorer):
@@ -68,6 +49,8 @@ class Pipeline(Scorer):
         cold: Ranker of items without; None ranks them by ``warm``.
         indexes: Name of a source -> FAISS index over its item vectors.
         likes: Says what is liked of what is met; None where no dislikes are known.
+        preselection: Says which candidates are ranked where there are more than
+            ``config.reranked``; None ranks all.
     """
 
     name: ClassVar[str] = "pipeline"
@@ -81,9 +64,10 @@ class Pipeline(Scorer):
         cold: ChosenRanker | None,
         indexes: Mapping[str, VectorIndex] | None = None,
         likes: LikeModel | None = None,
+        preselection: Preselection | None = None,
     ) -> None:
         self.config, self.state, self.warm, self.cold = config, state, warm, cold
-        self.likes = likes
+        self.likes, self.preselection = likes, preselection
         self.generator = CandidateGenerator(sources, config.candidates, state.cold, indexes)
         self.builder = FeatureBuilder(state)
 
@@ -109,10 +93,20 @@ class Pipeline(Scorer):
         )
 
     def candidates(
-        self, histories: HistoryBatch, *, allowed: BoolArray | None = None, seed: int = 0
+        self,
+        histories: HistoryBatch,
+        k: int = 0,
+        *,
+        allowed: BoolArray | None = None,
+        seed: int = 0,
     ) -> Candidates:
-        """Return the union of the sources' best allowed items, without the history."""
-        return self.generator.generate(histories, allowed=allowed, seed=seed)
+        """Return what is ranked: of the union of the sources' best allowed items, without the
+        history, the ``config.reranked`` or ``k`` that the preselection puts first.
+        """
+        found = self.generator.generate(histories, allowed=allowed, seed=seed)
+        if self.preselection is None or self.config.reranked is None:
+            return found
+        return self.preselection.best(found, self.state.cold, max(self.config.reranked, k))
 
     def log_odds(self, histories: HistoryBatch, candidates: Candidates) -> npt.NDArray[np.float64]:
         """Return the calibrated log-odds of each candidate, shape (n,), float64."""
@@ -129,13 +123,25 @@ class Pipeline(Scorer):
 
     def _log_odds(self, histories: HistoryBatch, candidates: Candidates) -> npt.NDArray[np.float64]:
         matrix = self.builder.build(histories, candidates)
+        behaviour = self._behaviour(histories, candidates)
         cold = self.state.cold[candidates.item_idx]
         if self.cold is None or not cold.any():
-            return self.warm.scores(matrix.values)
+            return self.warm.scores(matrix.values, behaviour)
         odds = np.empty(len(cold), dtype=np.float64)
-        odds[~cold] = self.warm.scores(matrix.values[~cold])
-        odds[cold] = self.cold.scores(matrix.values[cold])
+        for rows, ranker in ((~cold, self.warm), (cold, self.cold)):
+            part = behaviour and behaviour.take_rows(rows)
+            values = matrix.values[rows]
+            if ranker.names != matrix.names:
+                values = values[:, [matrix.names.index(name) for name in ranker.names]]
+            odds[rows] = ranker.scores(values, part)
         return odds
+
+    def _behaviour(self, histories: HistoryBatch, candidates: Candidates) -> Behaviour | None:
+        """Return what rankers that read histories need; None where none was chosen."""
+        rankers = [ranker for ranker in (self.warm, self.cold) if ranker is not None]
+        if not any(ranker.reads_behaviour for ranker in rankers):
+            return None
+        return behaviour_of(self.state, histories, candidates, self.config.history_events)
 
     def candidate_scores(
         self, histories: HistoryBatch, candidates: Candidates
@@ -199,7 +205,7 @@ class Pipeline(Scorer):
             allowed: Shape (num_items,), bool; only these items; None for all.
             seed: Seed of the order among equal scores.
         """
-        candidates = self.candidates(histories, allowed=allowed, seed=seed)
+        candidates = self.candidates(histories, k, allowed=allowed, seed=seed)
         score, probability = self.candidate_scores(histories, candidates)
         rows = candidates.row_of_pair
         tie = tie_keys(seed, histories.user_idx[rows], candidates.item_idx)
@@ -207,7 +213,8 @@ class Pipeline(Scorer):
         place = np.arange(len(order)) - candidates.indptr[:-1][rows[order]]
         chosen, slot = order[place < k], place[place < k]
         where = (rows[chosen], slot)
-        shape, depth = (len(histories), k), self.config.candidates.depth
+        shape, wanted = (len(histories), k), self.config.candidates
+        brings = [min(wanted.quota_of(name), wanted.depth) for name in self.generator.names]
         found = len(self.generator.names)
         item_idx = np.full(shape, -1, dtype=np.int64)
         out_score = np.full(shape, -np.inf, dtype=np.float32)
@@ -217,10 +224,16 @@ class Pipeline(Scorer):
         item_idx[where] = candidates.item_idx[chosen]
         out_score[where], out_probability[where] = score[chosen], probability[chosen]
         rank = candidates.rank[chosen]
-        source_rank[where] = np.where(rank <= depth, rank, 0)
+        source_rank[where] = np.where(rank <= np.array(brings), rank, 0)
         source_z[where] = candidates.z[chosen]
         return RankedItems(
-            item_idx, out_score, out_probability, candidates.source_names, source_rank, source_z
+            item_idx,
+            out_score,
+            out_probability,
+            candidates.source_names,
+            source_rank,
+            source_z,
+            candidates.best,
         )
 
     def score_candidates(
@@ -243,6 +256,27 @@ class Pipeline(Scorer):
         back[order] = np.arange(len(order))
         score, probability = self.candidate_scores(histories, candidates)
         return score[back], probability[back]
+
+    def score_changed(
+        self,
+        histories: HistoryBatch,
+        indptr: IntArray,
+        item_idx: IntArray,
+        best: IntArray,
+    ) -> FloatArray:
+        """Return scores of chosen pairs under variants of one history, to compare them.
+
+        Each source's standing is told among its best items for the unchanged history, so that many
+        variants cost little; the scores are near those of ``score_candidates``.
+
+        Args:
+            histories: B variants of one history.
+            indptr: Shape (B + 1,), int64.
+            item_idx: Shape (num_pairs,), int64, ascending within a variant.
+            best: Shape (S, depth): RankedItems.best of the unchanged history.
+        """
+        candidates = self.generator.describe_changed(histories, indptr, item_idx, best)
+        return self.candidate_scores(histories, candidates)[0]
 
     def _outside(self) -> FloatArray:
         """Return a score below OUTSIDE for every item, shape (num_items,), float32."""
@@ -279,6 +313,8 @@ class Pipeline(Scorer):
             for kind, ranker in (("warm", self.warm), ("cold", self.cold))
             if ranker is not None
         }
+        made = self.preselection
+        described["preselection"] = None if made is None else {"best_20_kept": made.kept}
         described["likes"] = None if self.likes is None else self.likes.describe()
         return described
 
@@ -295,12 +331,15 @@ class Pipeline(Scorer):
             self.cold.save(folder / _COLD)
         if self.likes is not None:
             self.likes.save(folder / _LIKES)
+        if self.preselection is not None:
+            self.preselection.save(folder / _PRESELECTION)
         meta = {
             "config": self.config.model_dump(mode="json"),
             "sources": [[name, source.name] for name, source in self.sources.items()],
             "indexes": list(self.indexes),
             "cold_ranker": self.cold is not None,
             "likes": self.likes is not None,
+            "preselection": self.preselection is not None,
         }
         (folder / _META).write_text(json.dumps(meta, indent=1))
 
@@ -326,6 +365,14 @@ class Pipeline(Scorer):
             FeatureState.load(folder / _FEATURES),
             ChosenRanker.load(folder / _WARM),
             ChosenRanker.load(folder / _COLD) if meta["cold_ranker"] else None,
-            {name: VectorIndex.load(folder / _INDEXES / name) for name in meta["indexes"]},
+            {
+                name: load_index(folder / _INDEXES / name, _vectors_of(sources[name]))
+                for name in meta["indexes"]
+            },
             LikeModel.load(folder / _LIKES) if meta.get("likes") else None,
+            Preselection.load(folder / _PRESELECTION) if meta.get("preselection") else None,
         )
+
+
+def _vectors_of(source: Scorer) -> FloatArray | None:
+    return source.item_vectors() if isinstance(source, VectorModel) else None

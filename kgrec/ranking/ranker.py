@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import DataError
+from kgrec.ranking.behaviour import Behaviour, stack_behaviour
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class RankingRows:
         label: Shape (n,), float32, 1 for a positive, else 0.
         positives: Shape (G,), int64: positives of each user, those outside the list included; the
             denominator of the ideal NDCG.
+        behaviour: Items and histories of the same rows and lists, for rankers that read them; None
+            where none was made.
+        conversion: Shape (n,), float32, 1 where a positive led to the goal (a purchase after a
+            click), else 0; None where no such event is known.
     """
 
     names: tuple[str, ...]
@@ -32,6 +37,8 @@ class RankingRows:
     indptr: IntArray
     label: FloatArray
     positives: IntArray
+    behaviour: Behaviour | None = None
+    conversion: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -45,16 +52,20 @@ class RankingRows:
         """Return the chosen rows; lists that lose every row go too."""
         sizes = np.bincount(self.group_of_row[keep], minlength=len(self.indptr) - 1)
         filled = sizes > 0
-        indptr = np.concatenate([[0], np.cumsum(sizes[filled])]).astype(np.int64)
         return RankingRows(
-            self.names, self.values[keep], indptr, self.label[keep], self.positives[filled]
+            self.names,
+            self.values[keep],
+            np.concatenate([[0], np.cumsum(sizes[filled])]).astype(np.int64),
+            self.label[keep],
+            self.positives[filled],
+            self.behaviour and self.behaviour.take_lists(keep, np.flatnonzero(filled)),
+            None if self.conversion is None else self.conversion[keep],
         )
 
     def take_columns(self, columns: IntArray) -> RankingRows:
         """Return the rows with the chosen features only."""
         names = tuple(self.names[column] for column in columns)
-        values = np.ascontiguousarray(self.values[:, columns])
-        return RankingRows(names, values, self.indptr, self.label, self.positives)
+        return replace(self, names=names, values=np.ascontiguousarray(self.values[:, columns]))
 
 
 def stack_rows(parts: list[RankingRows]) -> RankingRows:
@@ -73,12 +84,16 @@ def stack_rows(parts: list[RankingRows]) -> RankingRows:
                 "make every window from the same sources and feature configuration"
             )
     sizes = np.concatenate([np.diff(part.indptr) for part in parts])
+    behaviour = [part.behaviour for part in parts if part.behaviour is not None]
+    conversion = [part.conversion for part in parts if part.conversion is not None]
     return RankingRows(
         parts[0].names,
         np.concatenate([part.values for part in parts]),
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         np.concatenate([part.label for part in parts]),
         np.concatenate([part.positives for part in parts]),
+        stack_behaviour(behaviour) if len(behaviour) == len(parts) else None,
+        np.concatenate(conversion) if len(conversion) == len(parts) else None,
     )
 
 
@@ -99,10 +114,11 @@ class Ranker(ABC):
     """A model that scores rows of features; higher is better within a user's list.
 
     Subclasses define ``name``, a frozen pydantic ``config``, ``fit``, ``scores``, ``save`` and
-    ``load``.
+    ``load``; those that read histories set ``reads_behaviour``.
     """
 
     name: ClassVar[str]
+    reads_behaviour: ClassVar[bool] = False
     config: BaseModel
 
     @abstractmethod
@@ -116,11 +132,12 @@ class Ranker(ABC):
         """
 
     @abstractmethod
-    def scores(self, values: FloatArray) -> FloatArray:
+    def scores(self, values: FloatArray, behaviour: Behaviour | None = None) -> FloatArray:
         """Return the score of each row, shape (n,), float32.
 
         Args:
             values: Shape (n, F), the features in the order of training.
+            behaviour: Items and histories of the same rows; needed where ``reads_behaviour``.
         """
 
     @abstractmethod

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from kgrec.data.interactions import FloatArray
+from kgrec.ranking.behaviour import Behaviour
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.ranker import RankingRows
 from kgrec.ranking.windows import Window
 
 _FIELDS = ("values", "indptr", "label", "positives")
+_BEHAVIOUR = ("item_idx", "known", "list_of_row", "history", "liked")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def cache_key(
         text_vectors: Shape (num_items, dim), or None.
     """
     settings = config.model_dump(
-        mode="json", include={"candidates", "features", "windows", "negatives"}
+        mode="json", include={"candidates", "features", "windows", "negatives", "history_events"}
     )
     digest = hashlib.sha256(json.dumps([sources, settings], sort_keys=True).encode())
     events, graph = window.train.interactions, window.train.graph
@@ -61,28 +64,37 @@ def cache_key(
 
 
 def write_rows(rows: WindowRows, file: Path) -> None:
-    """Write the rows beside their place, then rename them into it."""
+    """Write the rows beside their place, then rename them into it; item content is not kept."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        f"{kind}.{field}": np.ascontiguousarray(getattr(part, field))
-        for kind, part in (("warm", rows.warm), ("cold", rows.cold))
-        for field in _FIELDS
-    }
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for kind, part in (("warm", rows.warm), ("cold", rows.cold)):
+        fields = {field: getattr(part, field) for field in _FIELDS}
+        fields |= {field: getattr(part.behaviour, field) for field in _BEHAVIOUR}
+        arrays |= {
+            f"{kind}.{field}": np.ascontiguousarray(array) for field, array in fields.items()
+        }
     metadata = {"warm": json.dumps(rows.warm.names), "cold": json.dumps(rows.cold.names)}
     staging = file.with_suffix(".new")
     save_file(arrays, staging, metadata=metadata)
     staging.replace(file)
 
 
-def read_rows(file: Path) -> WindowRows:
-    """Return the rows that ``write_rows`` wrote."""
+def read_rows(file: Path, content: FloatArray) -> WindowRows:
+    """Return the rows that ``write_rows`` wrote.
+
+    Args:
+        file: Where they lie.
+        content: Shape (num_items, D): the content of the items, as ``item_content`` gives it.
+    """
     with safe_open(file, framework="numpy") as handle:
         metadata = handle.metadata()
-        parts = [
-            RankingRows(
-                tuple(json.loads(metadata[kind])),
-                *(handle.get_tensor(f"{kind}.{field}") for field in _FIELDS),
-            )
-            for kind in ("warm", "cold")
-        ]
-    return WindowRows(*parts)
+        warm, cold = (_part(handle, kind, metadata[kind], content) for kind in ("warm", "cold"))
+    return WindowRows(warm, cold)
+
+
+def _part(handle: Any, kind: str, names: str, content: FloatArray) -> RankingRows:
+    fields = {field: handle.get_tensor(f"{kind}.{field}") for field in _FIELDS}
+    behaviour = {field: handle.get_tensor(f"{kind}.{field}") for field in _BEHAVIOUR}
+    return RankingRows(
+        names=tuple(json.loads(names)), behaviour=Behaviour(**behaviour, content=content), **fields
+    )

@@ -13,7 +13,10 @@ from kgrec.models.scorer import Scorer
 SOURCES: dict[str, tuple[str, str]] = {
     "text_similarity": ("kgrec.retrieval.vector_source", "TextSimilarity"),
     "kg_neighbours": ("kgrec.retrieval.graph_source", "KgNeighbours"),
+    "content_kernel": ("kgrec.retrieval.content_kernel", "ContentKernel"),
     "content_ridge": ("kgrec.retrieval.content_ridge", "ContentRidge"),
+    "trending": ("kgrec.retrieval.trending", "Trending"),
+    "new_items": ("kgrec.retrieval.new_items", "NewItems"),
     "towers": ("kgrec.models.towers", "TowersScorer"),
 }
 

@@ -23,8 +23,16 @@ class WindowConfig(BaseModel):
     """Windows; the last one serves for early stopping, choice and calibration."""
     label_share: float = Field(default=0.125, gt=0.0, lt=0.5)
     """Share of each user's train events that one window asks for."""
+    reach_share: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Share of each user's train events after its cut that a window's labels come from, as far as
+    there are so many; longer than ``label_share``, by which the cuts stand apart, the labels of
+    windows overlap and are more. Without effect where the data has no time. None: label_share."""
     hidden_folds: int = Field(default=9, ge=0)
     """One in so many items is hidden in each window, to learn cold items; 0 hides none."""
+    cold_folds: int = Field(default=0, ge=0)
+    """Further windows that each hide one in so many items, all together every item once, from
+    whole histories: cold items are learned from them, by the sources of content alone, and not
+    from the windows in time. 0: from the windows in time."""
     max_users: int = Field(default=3000, ge=1)
     """Users asked in a window, drawn by seed."""
     seed: int = Field(default=0, ge=0)
@@ -71,7 +79,7 @@ def make_windows(train: TrainingData, config: WindowConfig) -> list[Window]:
 
     With time: window w asks for the slice that ends (count - 1 - w) slices before the end of each
     user's train events and sees what lies before that slice. Without time: a random slice is
-    asked, the rest is seen.
+    asked, the rest is seen. With ``reach_share`` a slice goes on beyond the next window's cut.
 
     Raises:
         DataError: Some window has no user with both a history and a label.
@@ -92,15 +100,39 @@ def make_windows(train: TrainingData, config: WindowConfig) -> list[Window]:
     return windows
 
 
+def make_cold_windows(train: TrainingData, config: WindowConfig) -> list[Window]:
+    """Return the windows that hide items from whole histories, every touched item in one of them.
+
+    Histories, and what is known of them, are those of the end of training: cold items are asked
+    for by users as they stand, whereas a window in time shows them shorter.
+
+    Raises:
+        DataError: Some window has no user with both a history and a hidden like.
+    """
+    events = train.interactions
+    rng = np.random.default_rng((config.seed, train.seed, 1))
+    touched = rng.permutation(np.unique(events.item_idx))
+    folds = np.full(train.num_items, -1)
+    folds[touched] = np.arange(len(touched)) % max(config.cold_folds, 1)
+    windows = []
+    for number in range(config.cold_folds):
+        hidden = (folds == number)[events.item_idx]
+        wanted = events.positive & hidden
+        window = _window(train, config, number, ~hidden, wanted, wanted, rng)
+        # what nobody ever touched is no example of what nobody likes
+        windows.append(replace(window, cold=folds == number))
+    return windows
+
+
 def _cut(
     train: TrainingData, config: WindowConfig, number: int, rng: np.random.Generator
 ) -> tuple[BoolArray, BoolArray]:
     events = train.interactions
     high = 1.0 - (config.count - 1 - number) * config.label_share
     if train.dataset.has_time:
-        return user_window(events, 0.0, high - config.label_share), user_window(
-            events, high - config.label_share, high
-        )
+        cut = high - config.label_share
+        until = min(1.0, cut + (config.reach_share or config.label_share))
+        return user_window(events, 0.0, cut), user_window(events, cut, until)
     order = np.lexsort((rng.random(len(events)), events.user_idx))
     shuffled = user_window(events.take(order), 0.0, 1.0 - config.label_share)
     before = np.empty(len(events), dtype=bool)

@@ -11,6 +11,7 @@ from kgrec.artifact import Artifact
 from kgrec.data.audit import AuditReport
 from kgrec.data.dataset import Dataset
 from kgrec.evaluation.records import StoredRun
+from kgrec.evaluation.source_recall import UnionRecall
 from kgrec.evaluation.tables import Table
 from kgrec.models.fit_result import CurvePoint
 from kgrec.serving.answers import Recommendations
@@ -60,6 +61,7 @@ class ReportInput:
         statistics: Figures of the graph.
         audit: What the build of the graph counted: "tables" and "links".
         data_audit: What the look over the dataset found.
+        source_recall: What each candidate source brings on validation.
         curves: What was trained, in words -> its learning curve.
         timings_s: Step -> wall seconds.
         terms: Terms of the data in use, a line each.
@@ -81,6 +83,7 @@ class ReportInput:
     statistics: GraphStatistics | None = None
     audit: Mapping[str, Any] = field(default_factory=dict)
     data_audit: AuditReport | None = None
+    source_recall: UnionRecall | None = None
     curves: Mapping[str, Sequence[CurvePoint]] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
     terms: tuple[str, ...] = ()

@@ -12,6 +12,8 @@ from graph_etl.markup import Content, Markup, folded, from_data, join, table, ta
 from kgrec.report import wording
 from kgrec.report.charts import Row, bars, lines
 from kgrec.report.inputs import ReportInput
+from kgrec.report.source_recall import source_recall_part
+from kgrec.retrieval.candidates import CandidateConfig
 
 _WINDOWS = {
     "warm": "items with interactions in training",
@@ -52,27 +54,26 @@ def pipeline_section(report: ReportInput) -> Markup | None:
         settings = yaml_block(described.get("config", {}))
         words = tag("p", "The published model is ", tag("strong", str(described.get("name"))), ".")
         return join([words, folded("Its settings", settings)])
-    return join([_sources(report, described), _rankers(described.get("rankers", {}))])
+    parts = [_sources(report, described), source_recall_part(report.source_recall)]
+    return join([*parts, _rankers(described.get("rankers", {}))])
 
 
 def _sources(report: ReportInput, described: Mapping[str, Any]) -> Markup:
     config = described.get("config", {})
-    candidates = config.get("candidates", {})
-    depth, quotas = candidates.get("depth"), candidates.get("quotas", {})
-    cold = set(candidates.get("cold_sources", ()))
+    candidates = CandidateConfig.model_validate(config.get("candidates", {}))
     shown = Counter(
         source for answer in report.answers.values() for item in answer for source in item.sources
     )
     total = sum(len(answer) for answer in report.answers.values())
     rows: list[list[Content]] = []
     for name, source in described["sources"].items():
-        quota = quotas.get(name, depth)
+        quota = candidates.quota_of(name)
         rows.append(
             [
                 name,
                 str(source.get("name", "")),
                 "features only" if quota == 0 else str(quota),
-                f"{candidates.get('cold_depth')} more" if name in cold else "–",
+                f"{candidates.cold_depth} more" if name in candidates.cold_sources else "–",
                 f"{shown[name]} of {total}" if total else "–",
                 folded("settings", yaml_block(_differing(source))),
             ]
@@ -92,6 +93,7 @@ def _rankers(rankers: Mapping[str, Any]) -> Markup:
         quality = dict(found.get("quality", {}))
         after = quality.pop("calibration_error", None)
         before = quality.pop("calibration_error_before", None)
+        clicks = {name: quality.pop(name, None) for name in ("auc", "gauc", "log_loss")}
         chosen = "+".join(found.get("chosen", ()))
         tried = sorted(quality.items(), key=lambda pair: -pair[1])
         rows = [
@@ -104,7 +106,11 @@ def _rankers(rankers: Mapping[str, Any]) -> Markup:
         if before is not None and after is not None:
             words.append(
                 f"Expected calibration error {before:.4f} before and {after:.4f} after fitting "
-                "the curve, on the same lists."
+                "the curve, on the same lists. "
+            )
+        if None not in clicks.values():
+            words.append(
+                "AUC {auc:.4f}, gAUC {gauc:.4f}, log loss {log_loss:.4f}.".format(**clicks)
             )
         caption = "NDCG@20 of its candidate lists, what was tried"
         chart = bars(rows, caption=caption) if rows else None

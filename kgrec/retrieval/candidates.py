@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,11 +18,16 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ConfigError
 from kgrec.models.answers import Answers, AskedAnswers, DenseAnswers
+from kgrec.models.compiled import compiled
 from kgrec.models.scorer import Scorer
 from kgrec.models.top_items import TopItems
 from kgrec.retrieval.index import VectorIndex
 from kgrec.retrieval.indexed_source import IndexedAnswers, VectorModel
 from kgrec.retrieval.standing import RankArray, standing_of
+
+Quota = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0.0, lt=1.0)]
+
+_FEW_ITEMS = 10_000  # up to here a row of all scores costs less than a table of those above 0
 
 
 class CandidateConfig(BaseModel):
@@ -31,14 +37,20 @@ class CandidateConfig(BaseModel):
 
     depth: int = Field(100, ge=1)
     """Best items of each source; ranks and standardised scores refer to them."""
-    quotas: dict[str, int] = Field(default_factory=dict)
-    """Items of a named source, where it is not ``depth``; 0 makes it a feature only."""
+    quotas: dict[str, Quota] = Field(default_factory=dict)
+    """Source -> items that it brings, where it is not ``depth``: a number (0 makes it a feature
+    only), or a share of ``depth`` above 0 and below 1."""
     cold_depth: int = Field(25, ge=0)
     """Best items without train events that each source named in ``cold_sources`` adds."""
     cold_sources: tuple[str, ...] = ("towers", "text_similarity", "kg_neighbours", "content_ridge")
     """Sources that can score an item without train events."""
     batch_bytes: int = Field(256_000_000, ge=1_000_000)
     """Bytes of dense scores held at a time; catalogues beyond it are asked pair by pair."""
+
+    def quota_of(self, source: str) -> int:
+        """Return how many items a source brings, those of ``cold_depth`` apart."""
+        quota = self.quotas.get(source, self.depth)
+        return quota if isinstance(quota, int) else max(1, round(quota * self.depth))
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,8 @@ class Candidates:
             clipped; 0 where that source has nothing to say for the user.
         rank: Shape (n, S), int32, 1-based rank within the source's best ``depth`` items (items
             with an equal score share the better rank); depth + 1 beyond them.
+        best: Shape (B, S, depth), int64: each source's best items, which z and rank refer to, -1
+            where there are fewer; None where they were not kept.
     """
 
     indptr: IntArray
@@ -60,6 +74,7 @@ class Candidates:
     source_names: tuple[str, ...]
     z: FloatArray
     rank: RankArray
+    best: IntArray | None = None
 
     @property
     def row_of_pair(self) -> IntArray:
@@ -75,11 +90,14 @@ class Candidates:
             self.source_names,
             self.z[first:last],
             self.rank[first:last],
+            None if self.best is None else self.best[start:stop],
         )
 
 
 def concatenate(parts: list[Candidates]) -> Candidates:
     """Return the lists of consecutive user batches as one."""
+    if len(parts) == 1:
+        return parts[0]
     sizes = np.concatenate([np.diff(part.indptr) for part in parts])
     return Candidates(
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
@@ -87,6 +105,7 @@ def concatenate(parts: list[Candidates]) -> Candidates:
         parts[0].source_names,
         np.concatenate([part.z for part in parts]),
         np.concatenate([part.rank for part in parts]),
+        np.concatenate([part.best for part in parts if part.best is not None]),
     )
 
 
@@ -119,11 +138,17 @@ class CandidateGenerator:
                 f"Expected quotas for the candidate sources {sorted(sources)}, got {unknown}; "
                 "correct the names under 'quotas'"
             )
+        if not any(config.quota_of(name) for name in sources):
+            raise ConfigError(
+                "Expected a candidate source that brings items, got the quota 0 for all of "
+                f"{sorted(sources)}; leave one out of 'quotas'"
+            )
         self.sources = dict(sources)
         self.config = config
         self.cold = cold
         self.indexes = dict(indexes or {})
         self._cold_items = np.flatnonzero(cold)
+        self._vectors_of_cold: dict[str, FloatArray] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,25 +204,18 @@ class CandidateGenerator:
         allowed: BoolArray | None,
         seed: int,
     ) -> Candidates:
-        users, items = [], []
+        picks = []
         for name, source, top in zip(self.names, answers, reference, strict=True):
-            quota = self.config.quotas.get(name, self.config.depth)
+            quota = self.config.quota_of(name)
             if allowed is not None and quota:
                 top = source.top(quota + 1, allowed, seed)
-            picks = [_told_apart(top, quota)]
+            picks.append(_told_apart(top, quota))
             depth = self.config.cold_depth
             if name in self.config.cold_sources and depth and len(self._cold_items):
                 mask = self.cold if allowed is None else self.cold & allowed
                 picks.append(_told_apart(source.top(depth + 1, mask, seed), depth))
-            for pick in picks:
-                rows, columns = np.nonzero(pick >= 0)
-                users.append(rows)
-                items.append(pick[rows, columns])
-        num_items = len(self.cold)
-        keys = np.sort(np.concatenate(users) * num_items + np.concatenate(items))
-        keys = keys[np.diff(keys, prepend=-1) > 0]
-        indptr = np.searchsorted(keys, np.arange(len(histories) + 1) * num_items).astype(np.int64)
-        return self._measure(histories, indptr, keys % num_items, answers, reference)
+        indptr, item_idx = _united(np.concatenate(picks, axis=1))
+        return self._measure(histories, indptr, item_idx, answers, reference)
 
     def _measure(
         self,
@@ -214,7 +232,44 @@ class CandidateGenerator:
             z[:, column], rank[:, column] = standing_of(
                 top.score[:, : self.config.depth], rows, source.pairs(indptr, item_idx)
             )
+        best = np.stack([top.item_idx[:, : self.config.depth] for top in reference], axis=1)
+        return Candidates(indptr, item_idx, self.names, z, rank, best)
+
+    def describe_changed(
+        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray, best: IntArray
+    ) -> Candidates:
+        """Return chosen pairs of variants of one history, much as ``describe_pairs`` does.
+
+        No source is asked for its best items anew, which is most of the work there: those of the
+        unchanged history are scored under each variant, with the items that left the history.
+
+        Args:
+            histories: One history, then variants of it that lack some of its items.
+            indptr: Shape (B + 1,), int64.
+            item_idx: Shape (n,), int64, ascending within a variant.
+            best: Shape (S, depth), as Candidates has it for the unchanged history.
+        """
+        shape = (len(item_idx), len(self.names))
+        z, rank = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
+        rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
+        asked, place = np.unique(item_idx, return_inverse=True)
+        held, in_history = _presence(histories)
+        gone = ~in_history.all(axis=0)
+        for column, source in enumerate(self.sources.values()):
+            known = best[column][best[column] >= 0]
+            grid = source.score_grid(histories, np.concatenate([asked, known, held[gone]]))
+            grid[:, len(asked) + len(known) :][in_history[:, gone]] = -np.inf
+            top = np.full((len(histories), best.shape[1]), -np.inf, dtype=np.float32)
+            ordered = -np.sort(-grid[:, len(asked) :], axis=1)[:, : best.shape[1]]
+            top[:, : ordered.shape[1]] = ordered
+            scores = grid[rows, place]
+            z[:, column], rank[:, column] = standing_of(top, rows, scores)
         return Candidates(indptr, item_idx, self.names, z, rank)
+
+    def best_of(self, history: HistoryBatch, *, seed: int = 0) -> IntArray:
+        """Return what Candidates calls ``best`` for a batch of one, shape (S, depth)."""
+        top = self._references(self._answers(history), seed)
+        return np.stack([one.item_idx[0, : self.config.depth] for one in top])
 
     def _answers(self, histories: HistoryBatch) -> list[Answers]:
         """Return what each source says, by its rows or index where it has them, else densely."""
@@ -227,15 +282,24 @@ class CandidateGenerator:
             index = self.indexes[name]
             # where all is searched anyway, one product for all questions is faster
             if index.description["kind"] != "flat" or not fits:
-                return IndexedAnswers(source, index, histories, self._cold_items)
+                cold = self._cold_vectors(name, source)
+                return IndexedAnswers(source, index, histories, self._cold_items, cold)
+        if fits and len(self.cold) <= _FEW_ITEMS:
+            return DenseAnswers(source, histories)
         found = source.answers(histories)
         if found is not None:
             return found
         return DenseAnswers(source, histories) if fits else AskedAnswers(source, histories)
 
+    def _cold_vectors(self, name: str, source: VectorModel) -> FloatArray:
+        if name not in self._vectors_of_cold:
+            vectors = np.asarray(source.item_vectors(), dtype=np.float32)
+            self._vectors_of_cold[name] = np.ascontiguousarray(vectors[self._cold_items])
+        return self._vectors_of_cold[name]
+
     def _references(self, answers: list[Answers], seed: int) -> list[TopItems]:
         """Return the best items of each source before any filter: what ranks and z refer to."""
-        depths = [max(self.config.depth, self.config.quotas.get(name, 0)) for name in self.names]
+        depths = [max(self.config.depth, self.config.quota_of(name)) for name in self.names]
         return [
             source.top(depth + 1, None, seed) for source, depth in zip(answers, depths, strict=True)
         ]
@@ -250,7 +314,8 @@ class CandidateGenerator:
         none = np.empty(0, dtype=np.int64)
         shape = (0, len(self.names))
         z, rank = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
-        return Candidates(np.zeros(1, dtype=np.int64), none, self.names, z, rank)
+        best = np.empty((0, len(self.names), self.config.depth), dtype=np.int64)
+        return Candidates(np.zeros(1, dtype=np.int64), none, self.names, z, rank, best)
 
 
 def _told_apart(top: TopItems, k: int) -> IntArray:
@@ -265,3 +330,29 @@ def _told_apart(top: TopItems, k: int) -> IntArray:
         return items
     border = top.score[:, k : k + 1]
     return np.where((top.score[:, :k] > border) | np.isneginf(border), items, -1)
+
+
+def _presence(histories: HistoryBatch) -> tuple[IntArray, BoolArray]:
+    """Return all items of some histories, ascending, and which history holds which, (B, n)."""
+    items, place = np.unique(histories.item_idx, return_inverse=True)
+    present = np.zeros((len(histories), len(items)), dtype=np.bool_)
+    present[histories.row_of_event, place] = True
+    return items, present
+
+
+@compiled
+def _united(picks: Any) -> Any:
+    """Return the different items of each row, ascending, as (indptr, item_idx); -1 is none."""
+    count, width = picks.shape
+    indptr = np.zeros(count + 1, dtype=np.int64)
+    items = np.empty(count * width, dtype=np.int64)
+    size = 0
+    for row in range(count):
+        last = -1
+        for item in np.sort(picks[row]):
+            if item > last:
+                items[size] = item
+                size += 1
+                last = item
+        indptr[row + 1] = size
+    return indptr, items[:size].copy()

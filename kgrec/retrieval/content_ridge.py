@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
+from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
 from kgrec.models.scorer import TrainingData
 from kgrec.retrieval.content_vectors import (
@@ -18,7 +19,13 @@ from kgrec.retrieval.content_vectors import (
     truncated_svd,
     unit_rows,
 )
-from kgrec.retrieval.vector_source import ProfileConfig, VectorSource, read_source
+from kgrec.retrieval.vector_source import (
+    ProfileConfig,
+    VectorSource,
+    profile_weights,
+    read_source,
+    write_source,
+)
 
 
 class ContentRidgeConfig(ProfileConfig):
@@ -28,6 +35,12 @@ class ContentRidgeConfig(ProfileConfig):
     """Length of the behaviour vectors."""
     ridge: float = Field(30.0, gt=0.0)
     """L2 weight of the regression."""
+    item_exponent: float = Field(0.35, ge=0.0)
+    """Exponent of an item's likes, which divides its behaviour vector; 0 favours popular items."""
+    user_exponent: float = Field(0.3, ge=0.0)
+    """Exponent of a user's likes, which divides."""
+    profile_of_behaviour: bool = False
+    """Whether a history is the mean of its items' behaviour vectors, not of the predicted ones."""
 
 
 class ContentRidge(VectorSource):
@@ -49,6 +62,7 @@ class ContentRidge(VectorSource):
     ) -> None:
         super().__init__(config or ContentRidgeConfig())
         self._given = text_vectors
+        self._behaviour: FloatArray | None = None
 
     def item_vectors_of(self, train: TrainingData) -> FloatArray:
         """Return the predicted behaviour vectors, shape (num_items, factors)."""
@@ -56,16 +70,39 @@ class ContentRidge(VectorSource):
         assert isinstance(config, ContentRidgeConfig)  # the constructor's own type
         likes = train.interactions.positives().matrix(train.num_users, train.num_items)
         degree = np.asarray(likes.sum(axis=0)).ravel()
-        behaviour = _normalised_svd(likes, config.factors, train.seed)
+        behaviour = _normalised_svd(likes, config, train.seed)
+        self._behaviour = behaviour if config.profile_of_behaviour else None
         content = content_matrix(train, self._given)
         return ridge_prediction(content, behaviour, np.sqrt(degree), config.ridge)
+
+    def with_rows(self, vectors: FloatArray) -> Self:
+        """Return the source with further items at the end, which no history of behaviour knows."""
+        wider = super().with_rows(vectors)
+        if self._behaviour is not None:
+            unknown = np.zeros((len(vectors), self._behaviour.shape[1]), dtype=np.float32)
+            wider._behaviour = np.concatenate([self._behaviour, unknown])
+        return wider
+
+    def user_vectors(self, histories: HistoryBatch) -> FloatArray:
+        """Return one vector for each history, shape (B, factors), float32."""
+        if self._behaviour is None:
+            return super().user_vectors(histories)
+        weights = profile_weights(histories, len(self._behaviour), self.config)
+        return np.asarray(weights @ self._behaviour, dtype=np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write vectors and configuration into ``folder``."""
+        arrays = {"vectors": self.item_vectors()}
+        if self._behaviour is not None:
+            arrays["behaviour"] = self._behaviour
+        write_source(folder, arrays, self.config)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Return the source written by ``save``."""
         arrays, config = read_source(folder)
         source = cls(ContentRidgeConfig.model_validate(config))
-        source._vectors = arrays["vectors"]
+        source._vectors, source._behaviour = arrays["vectors"], arrays.get("behaviour")
         return source
 
 
@@ -102,8 +139,9 @@ def ridge_prediction(
     return np.asarray(x @ solution, dtype=np.float32)
 
 
-def _normalised_svd(likes: sparse.csr_matrix, factors: int, seed: int) -> FloatArray:
+def _normalised_svd(likes: sparse.csr_matrix, config: ContentRidgeConfig, seed: int) -> FloatArray:
     users = np.maximum(np.asarray(likes.sum(axis=1)).ravel(), 1.0)
     items = np.maximum(np.asarray(likes.sum(axis=0)).ravel(), 1.0)
-    scaled = sparse.diags(users**-0.3) @ likes @ sparse.diags(items**-0.35)
-    return truncated_svd(sparse.csr_matrix(scaled.T), factors, seed)
+    scaled = sparse.diags(users**-config.user_exponent) @ likes
+    scaled = scaled @ sparse.diags(items**-config.item_exponent)
+    return truncated_svd(sparse.csr_matrix(scaled.T), config.factors, seed)

@@ -138,6 +138,8 @@ class VectorIndex:
         if self.description["kind"] == "ivf_pq":
             score = _exact_scores(queries, vectors, found)
         score = np.where(found >= 0, score, -np.inf)
+        if excluded is None and wide == k and self._kind != "ivf_pq":
+            return TopItems(found, score)  # in order already
         if excluded is not None:
             rows = np.repeat(np.arange(len(queries)), np.diff(excluded[0]))
             keys = rows * len(vectors) + excluded[1]
@@ -154,29 +156,31 @@ class VectorIndex:
             queries: Shape (n, dim), real user vectors; 500 of them are drawn by seed.
             k: Items of a list; None for ``recall_k``.
         """
-        _, vectors = self._built()
-        k = min(k or self.config.recall_k, len(vectors))
+        k = min(k or self.config.recall_k, int(self.description["num_items"]))
         rng = np.random.default_rng(self.config.seed)
         chosen = rng.permutation(len(queries))[:500]
         sample = np.ascontiguousarray(queries[chosen], dtype=np.float32)
         hits = 0
         for start in range(0, len(sample), 64):
             part = sample[start : start + 64]
-            exact = part @ vectors.T
+            exact = self._every_score(part)
             border = -np.partition(-exact, k - 1, axis=1)[:, k - 1 : k]
             slack = 1e-5 * (1.0 + np.abs(border))
             found = self.search(part, k)
             hits += int(((found.score >= border - slack) & (found.item_idx >= 0)).sum())
         return hits / (k * len(sample))
 
+    def _every_score(self, queries: FloatArray) -> FloatArray:
+        """Return the score of every vector, shape (B, num_items)."""
+        return np.asarray(queries @ self._built()[1].T)
+
     def tune(self, queries: FloatArray) -> float:
         """Raise the effort until ``target_recall`` is measured; return and record the recall."""
-        _, vectors = self._built()
         recall = self.measured_recall(queries)
         while recall < self.config.target_recall and self.search_harder():
             recall = self.measured_recall(queries)
         self.description["recall"] = recall
-        self.description["recall_k"] = min(self.config.recall_k, len(vectors))
+        self.description["recall_k"] = min(self.config.recall_k, self.description["num_items"])
         self.description["queries"] = min(len(queries), 500)
         return recall
 
@@ -190,7 +194,9 @@ class VectorIndex:
         (folder / _META).write_text(json.dumps(self.description, indent=1, sort_keys=True))
 
     @classmethod
-    def load(cls, folder: Path, *, mapped: bool = False) -> VectorIndex:
+    def load(
+        cls, folder: Path, *, mapped: bool = False, vectors: FloatArray | None = None
+    ) -> VectorIndex:
         """Return the index written by ``save``.
 
         Args:
@@ -198,6 +204,8 @@ class VectorIndex:
             mapped: Leave lists and vectors in their files, and let the system read what searches
                 touch; the files may not change meanwhile. Whole vectors of IVF-PQ always stay
                 there.
+            vectors: What it was built over, where the caller holds it anyway; None takes them
+                out of the index, which copies those of IVF.
 
         Raises:
             ArtifactError: A file is absent, or FAISS cannot read it.
@@ -220,7 +228,9 @@ class VectorIndex:
                 "build it again with 'kgrec index build'"
             ) from error
         loaded.description = description
-        loaded._vectors = loaded._vectors_of(folder)
+        shape = (description["num_items"], description["dim"])
+        same = vectors is not None and vectors.shape == shape
+        loaded._vectors = vectors if same else loaded._vectors_of(folder)
         if description["effort"] is not None:
             loaded.set_effort(description["effort"])
         return loaded

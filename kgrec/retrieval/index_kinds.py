@@ -42,12 +42,17 @@ class IndexConfig(BaseModel):
     refine: int = Field(default=4, ge=1)
     """IVF-PQ brings this many times the items wanted; their exact scores choose. Doubled, to 64
     at most, where the search of every list does not reach the target."""
+    shards: int = Field(default=1, ge=1)
+    """Indexes that the vectors are divided among, each built and read by itself; searched in
+    turn, their answers are those of one."""
     seed: int = Field(default=0, ge=0)
     """Seed of the clusterings and of the sample of queries."""
 
 
 def chosen_kind(config: IndexConfig, size: int, dim: int) -> IndexKind:
     """Return the kind that a configuration means for so many vectors."""
+    if size < 2:
+        return "flat"  # there is nothing to divide
     if config.kind != "auto":
         return config.kind
     kind: IndexKind = "ivf"
@@ -102,12 +107,18 @@ def make_index(config: IndexConfig, kind: IndexKind, vectors: FloatArray) -> Any
         coarse = faiss.IndexFlatIP(dim)
         lists = faiss.IndexIVFPQ(coarse, dim, num_lists(size), parts, bits, metric)
         lists.cp.seed = lists.pq.cp.seed = config.seed + 1
-        rotation = faiss.OPQMatrix(dim, parts)
-        quantizer = faiss.ProductQuantizer(dim, parts, bits)
-        rotation.pq = quantizer
-        index = faiss.IndexPreTransform(rotation, lists)
-        index.train(vectors)
-        rotation.pq = None  # it was needed for training alone
+        if size < dim:  # OPQ cannot learn from fewer vectors than numbers: FAISS 1.15 crashes
+            rotation = faiss.RandomRotationMatrix(dim, dim)
+            rotation.init(config.seed + 1)
+            index = faiss.IndexPreTransform(rotation, lists)
+            index.train(vectors)
+        else:
+            rotation = faiss.OPQMatrix(dim, parts)
+            quantizer = faiss.ProductQuantizer(dim, parts, bits)
+            rotation.pq = quantizer
+            index = faiss.IndexPreTransform(rotation, lists)
+            index.train(vectors)
+            rotation.pq = None  # it was needed for training alone
     index.add(vectors)
     return index
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
-from kgrec.models.answers import Answers, in_history, nothing
-from kgrec.models.compiled import compiled_fast
-from kgrec.models.sparse_rows import best_of_some
+from kgrec.models.answers import Answers, nothing
+from kgrec.models.compiled import compiled, compiled_fast
+from kgrec.models.sparse_rows import best_of_some, empty_table, slot_of
 from kgrec.models.top_items import TopItems, top_of_scores
 from kgrec.retrieval.index import IndexConfig, VectorIndex
+from kgrec.retrieval.index_shards import build_index, load_index
 
 
 @runtime_checkable
@@ -45,12 +46,12 @@ class IndexedSource:
         """Return the source of a fitted model, its index tuned on real histories."""
         vectors = np.asarray(model.item_vectors(), dtype=np.float32)
         users = np.asarray(model.user_vectors(queries), dtype=np.float32)
-        return cls(model, VectorIndex(config).build(vectors, users))
+        return cls(model, build_index(vectors, users, config))
 
     @classmethod
     def load(cls, model: VectorModel, folder: Path) -> IndexedSource:
         """Return the source of a fitted model with the index saved in ``folder``."""
-        return cls(model, VectorIndex.load(folder))
+        return cls(model, load_index(folder))
 
     def top(
         self,
@@ -75,54 +76,153 @@ class IndexedAnswers(Answers):
         histories: B users.
         narrow: Items few enough to be scored one by one, ascending; a filter that leaves no others
             is answered so.
+        narrow_vectors: Their vectors, shape (len(narrow), dim), in one piece.
     """
 
     def __init__(
-        self, model: VectorModel, index: VectorIndex, histories: HistoryBatch, narrow: IntArray
+        self,
+        model: VectorModel,
+        index: VectorIndex,
+        histories: HistoryBatch,
+        narrow: IntArray,
+        narrow_vectors: FloatArray,
     ) -> None:
-        self._index, self._histories, self._narrow = index, histories, narrow
+        self._index, self._histories = index, histories
+        self._narrow, self._narrow_vectors = narrow, narrow_vectors
         self._items = np.asarray(model.item_vectors(), dtype=np.float32)
         self._users = np.ascontiguousarray(model.user_vectors(histories), dtype=np.float32)
 
     def top(self, k: int, allowed: BoolArray | None, seed: int) -> TopItems:
         """Return the k best items, as Answers says."""
         histories = self._histories
-        if allowed is not None and allowed[self._narrow].sum() == allowed.sum():
-            return self._top_of_few(self._narrow[allowed[self._narrow]], k, seed)
-        excluded = (histories.indptr, histories.item_idx)
-        found = self._index.search(self._users, k, allowed=allowed, excluded=excluded).item_idx
+        if allowed is not None:
+            count, among = np.count_nonzero(allowed), allowed[self._narrow]
+            if count <= len(among) and count == np.count_nonzero(among):
+                return self._top_of_narrow(among, k, seed)
+        wide = k + int(histories.lengths.max(initial=0))  # what the history holds is left out here
+        found = self._index.search(self._users, wide, allowed=allowed).item_idx
         top = nothing(len(histories), k)
-        for row, user in enumerate(histories.user_idx):
-            items = found[row][found[row] >= 0]
-            scores = _products(np.full(len(items), row), items, self._users, self._items)
-            best_of_some(items, scores, seed, user, top.item_idx[row], top.score[row])
+        _best_of_found(
+            found,
+            histories.indptr,
+            histories.item_idx,
+            histories.user_idx,
+            self._users,
+            self._items,
+            seed,
+            top.item_idx,
+            top.score,
+        )
         return top
 
     def pairs(self, indptr: IntArray, item_idx: IntArray) -> FloatArray:
         """Return the scores of chosen items, as Answers says."""
-        rows = np.repeat(np.arange(len(self._histories)), np.diff(indptr))
-        scores: FloatArray = _products(rows, item_idx, self._users, self._items)
-        scores[in_history(self._histories, indptr, item_idx)] = -np.inf
+        scores = np.empty(len(item_idx), dtype=np.float32)
+        histories = self._histories
+        _products(
+            indptr,
+            item_idx,
+            histories.indptr,
+            histories.item_idx,
+            self._users,
+            self._items,
+            scores,
+        )
         return scores
 
-    def _top_of_few(self, items: IntArray, k: int, seed: int) -> TopItems:
-        count = len(self._histories)
-        if not len(items):
-            return nothing(count, k)
-        pairs = np.arange(count + 1) * len(items)
-        scores = self.pairs(pairs, np.tile(items, count)).reshape(count, len(items))
-        top = top_of_scores(scores, k, seed, self._histories.user_idx)
-        return TopItems(np.where(top.item_idx >= 0, items[top.item_idx], -1), top.score)
+    def _top_of_narrow(self, among: BoolArray, k: int, seed: int) -> TopItems:
+        histories = self._histories
+        scores = np.empty((len(histories), len(among)), dtype=np.float32)
+        _narrow_products(
+            self._narrow,
+            among,
+            histories.indptr,
+            histories.item_idx,
+            self._users,
+            self._narrow_vectors,
+            scores,
+        )
+        top = top_of_scores(scores, k, seed, histories.user_idx)
+        if not len(among):
+            return top
+        return TopItems(np.where(top.item_idx >= 0, self._narrow[top.item_idx], -1), top.score)
 
 
 @compiled_fast
-def _products(rows: Any, item_idx: Any, users: Any, items: Any) -> Any:
-    """Return the inner product of each pair of a user and an item, shape (num_pairs,), float32."""
-    out = np.empty(len(item_idx), dtype=np.float32)
-    for pair in range(len(item_idx)):
-        user, item = users[rows[pair]], items[item_idx[pair]]
-        total = np.float32(0.0)
-        for place in range(len(user)):
-            total += user[place] * item[place]
-        out[pair] = total
-    return out
+def _product(user: Any, item: Any) -> Any:
+    total = np.float32(0.0)
+    for place in range(len(user)):
+        total += user[place] * item[place]
+    return total
+
+
+@compiled
+def _table_of(items: Any) -> Any:
+    table = empty_table(len(items))
+    for place in range(len(items)):
+        table[slot_of(table, items[place])] = items[place]
+    return table
+
+
+@compiled
+def _products(
+    indptr: Any,
+    item_idx: Any,
+    history_indptr: Any,
+    history_items: Any,
+    users: Any,
+    items: Any,
+    out: Any,
+) -> None:
+    """Write the inner product of each pair of a user and an item, -inf for one of the history."""
+    for row in range(len(users)):
+        held = _table_of(history_items[history_indptr[row] : history_indptr[row + 1]])
+        for pair in range(indptr[row], indptr[row + 1]):
+            item = item_idx[pair]
+            known = held[slot_of(held, item)] == item
+            out[pair] = -np.inf if known else _product(users[row], items[item])
+
+
+@compiled
+def _narrow_products(
+    narrow: Any,
+    among: Any,
+    history_indptr: Any,
+    history_items: Any,
+    users: Any,
+    vectors: Any,
+    out: Any,
+) -> None:
+    """Write the inner products with a few items (B, n), -inf for those not among or in history."""
+    for row in range(len(users)):
+        held = _table_of(history_items[history_indptr[row] : history_indptr[row + 1]])
+        for place in range(len(narrow)):
+            there = among[place] and held[slot_of(held, narrow[place])] != narrow[place]
+            out[row, place] = _product(users[row], vectors[place]) if there else -np.inf
+
+
+@compiled
+def _best_of_found(
+    found: Any,
+    history_indptr: Any,
+    history_items: Any,
+    user_idx: Any,
+    users: Any,
+    items: Any,
+    seed: Any,
+    item_idx: Any,
+    score: Any,
+) -> None:
+    """Write the best of the found items (B, wide) that no history holds, by their products."""
+    for row in range(len(found)):
+        held = _table_of(history_items[history_indptr[row] : history_indptr[row + 1]])
+        kept = np.empty(found.shape[1], dtype=np.int64)
+        values = np.empty(found.shape[1], dtype=np.float32)
+        count = 0
+        for place in range(found.shape[1]):
+            item = found[row, place]
+            if item >= 0 and held[slot_of(held, item)] != item:
+                kept[count] = item
+                values[count] = _product(users[row], items[item])
+                count += 1
+        best_of_some(kept[:count], values[:count], seed, user_idx[row], item_idx[row], score[row])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import numba
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.models.compiled import compiled
 
 RankArray = npt.NDArray[np.int32]
 Z_LIMIT = 12.0
@@ -22,36 +24,41 @@ def standing_of(
         rows: Shape (n,), the user of each pair.
         scores: Shape (n,); -inf (an item of the history) counts as the worst of ``best``.
     """
-    known = np.isfinite(best)
-    count = np.maximum(known.sum(axis=1), 1)
-    filled = np.where(known, best, 0.0).astype(np.float64)
-    mean = filled.sum(axis=1) / count
-    spread = np.where(known, best - mean[:, None], 0.0)
-    deviation = np.sqrt((spread**2).sum(axis=1) / count)
-    safe = deviation > 1e-9 * (1.0 + np.abs(mean))
-    finite = np.where(np.isfinite(scores), scores, filled.min(axis=1)[rows])
-    z = np.where(safe[rows], (finite - mean[rows]) / np.where(safe, deviation, 1.0)[rows], 0.0)
-    rank = rank_among(best, rows, np.asarray(scores, dtype=np.float32))
-    return np.clip(z, -Z_LIMIT, Z_LIMIT).astype(np.float32), rank
+    z = np.empty(len(scores), dtype=np.float32)
+    rank = np.empty(len(scores), dtype=np.int32)
+    _standing(best, rows, np.asarray(scores, dtype=np.float32), z, rank)
+    return z, rank
 
 
-@numba.njit(cache=True, nogil=True)
-def rank_among(best: FloatArray, rows: IntArray, scores: FloatArray) -> RankArray:
-    """Return 1 + the number of strictly better scores in the pair's row of ``best``.
-
-    Args:
-        best: Shape (B, depth), descending.
-        rows: Shape (n,), the row of each score.
-        scores: Shape (n,).
-    """
-    out = np.empty(len(scores), dtype=np.int32)
+@compiled
+def _standing(best: Any, rows: Any, scores: Any, z: Any, rank: Any) -> None:
+    count, depth = best.shape
+    mean, deviation, worst = np.empty(count), np.empty(count), np.empty(count)
+    for row in range(count):
+        known, total = 0, 0.0
+        while known < depth and best[row, known] > -np.inf:  # descending: -inf stands last
+            total += best[row, known]
+            known += 1
+        mean[row] = total / max(known, 1)
+        squares, worst[row] = 0.0, 0.0
+        for place in range(known):
+            squares += (best[row, place] - mean[row]) ** 2
+        if known:
+            # a list that ends early ends with what nothing speaks for
+            worst[row] = best[row, known - 1] if known == depth else min(best[row, known - 1], 0.0)
+        deviation[row] = np.sqrt(squares / max(known, 1))
+        if deviation[row] <= 1e-9 * (1.0 + abs(mean[row])):
+            deviation[row] = np.inf
     for pair in range(len(scores)):
-        low, high = 0, best.shape[1]
-        while low < high:
+        row, score = rows[pair], scores[pair]
+        finite = np.float64(score) if score > -np.inf else worst[row]
+        standing = (finite - mean[row]) / deviation[row]
+        z[pair] = min(max(standing, -Z_LIMIT), Z_LIMIT)
+        low, high = 0, depth
+        while low < high:  # 1 + the number of strictly better scores
             middle = (low + high) // 2
-            if best[rows[pair], middle] > scores[pair]:
+            if best[row, middle] > score:
                 low = middle + 1
             else:
                 high = middle
-        out[pair] = low + 1
-    return out
+        rank[pair] = low + 1

@@ -10,11 +10,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from scipy import sparse
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray
+from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.mapped_arrays import mapped_arrays
 from kgrec.errors import ArtifactError, NotFittedError
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.retrieval.content_vectors import centred, hashed_text_vectors
@@ -95,6 +96,11 @@ class VectorSource(Scorer):
         """Return the score of every item, shape (B, num_items), float32."""
         return np.asarray(self.user_vectors(histories) @ self.item_vectors().T, dtype=np.float32)
 
+    def score_grid(self, histories: HistoryBatch, item_idx: IntArray) -> FloatArray:
+        """Return the scores of the same few items for each history, as Scorer says."""
+        users = self.user_vectors(histories)
+        return np.asarray(users @ self.item_vectors()[item_idx].T, dtype=np.float32)
+
     def save(self, folder: Path) -> None:
         """Write vectors and configuration into ``folder``."""
         write_source(folder, {"vectors": self.item_vectors()}, self.config)
@@ -152,4 +158,4 @@ def read_source(folder: Path) -> tuple[dict[str, FloatArray], dict[str, object]]
                 f"Expected the file {folder / name} of a candidate source, found none; "
                 "train and save the pipeline again"
             )
-    return load_file(folder / _STATE), json.loads((folder / _CONFIG).read_text())
+    return mapped_arrays(folder / _STATE), json.loads((folder / _CONFIG).read_text())

@@ -88,7 +88,8 @@ class Answerer:
         """Return the items of an answer with the reason of each."""
         rows = np.array([item.row for item in ranked], dtype=np.int64)
         told = [item.contributions for item in ranked]
-        return self.items(ranked, self._explainer.explain(history, rows, told))
+        best = ranked[0].best if ranked else None
+        return self.items(ranked, self._explainer.explain(history, rows, told, best))
 
     def _popular(self, history: HistoryBatch, k: int, allowed: BoolArray) -> list[Ranked]:
         scores = self._explainer.co_likes.likes.astype(np.float32)

@@ -7,7 +7,7 @@ pair. Each function here falls back on the plain Scorer contract, or returns Non
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Ranked:
         sources: Names of the candidate sources that brought it, the best rank first.
         contributions: Source name -> how many standard deviations its score for the item lies
             above the mean of its best items.
+        best: Shape (S, depth): what the sources' standing refers to, the same for all items of an
+            answer; None where the scorer has no sources.
     """
 
     row: int
@@ -41,6 +43,7 @@ class Ranked:
     probability: float | None
     sources: tuple[str, ...]
     contributions: Contributions
+    best: IntArray | None = field(default=None, repr=False, compare=False)
 
 
 def ranked_items(
@@ -78,6 +81,32 @@ def pair_scores(
         scores: FloatArray = scorer.score_candidates(histories, indptr, item_idx)[0]
         return scores
     return scorer.score_pairs(histories, indptr, item_idx)
+
+
+def changed_scores(
+    scorer: Scorer,
+    best: IntArray | None,
+    histories: HistoryBatch,
+    indptr: IntArray,
+    item_idx: IntArray,
+) -> FloatArray:
+    """Return scores of pairs under variants of one history, (num_pairs,); near ``pair_scores``.
+
+    Args:
+        scorer: Any; a pipeline is asked in a cheaper way.
+        best: What the sources' standing refers to, as Ranked has it for the unchanged history;
+            None asks for it anew.
+        histories: B variants, the unchanged history first.
+        indptr: Shape (B + 1,), int64.
+        item_idx: Shape (num_pairs,), int64, ascending within a variant.
+    """
+    pipeline: Any = scorer
+    if not hasattr(pipeline, "score_changed"):
+        return pair_scores(scorer, histories, indptr, item_idx)
+    if best is None:
+        best = pipeline.generator.best_of(histories.take(np.array([0])))
+    scores: FloatArray = pipeline.score_changed(histories, indptr, item_idx, best)
+    return scores
 
 
 def kind_of_score(scorer: Scorer) -> str:
@@ -138,8 +167,10 @@ def contributions(scorer: Scorer, history: HistoryBatch, items: IntArray) -> lis
     indptr = np.array([0, len(items)], dtype=np.int64)
     told = scorer.generator.describe_pairs(history, indptr, items[order])
     back = np.argsort(order, kind="stable")
-    brought = told.rank <= scorer.generator.config.depth
-    return [_standing(told.source_names, told.z[row], brought[row]) for row in back]
+    brought = (told.rank <= scorer.generator.config.depth).astype(np.int64)
+    return [
+        _standing(told.source_names, told.z[row].tolist(), brought[row].tolist()) for row in back
+    ]
 
 
 def item_vectors(scorer: Scorer) -> FloatArray | None:
@@ -188,27 +219,29 @@ def _plain(rows: IntArray, scores: FloatArray, sources: tuple[str, ...]) -> list
 
 
 def _told(found: Any, row: int) -> list[Ranked]:
-    """Return one row of kgrec.ranking.pipeline.RankedItems."""
+    """Return one row of kgrec.ranking.ranked_items.RankedItems."""
+    best = None if found.best is None else found.best[row]
+    columns = (found.item_idx, found.score, found.probability, found.source_rank, found.source_z)
+    # plain lists: picking single numbers out of arrays would take most of the time of a batch
+    lists = [column[row].tolist() for column in columns]
     return [
         Ranked(
-            row=int(found.item_idx[row, place]),
-            score=float(found.score[row, place]),
-            probability=float(found.probability[row, place]),
-            sources=_by_rank(found.source_names, found.source_rank[row, place]),
-            contributions=_standing(
-                found.source_names,
-                found.source_z[row, place],
-                found.source_rank[row, place] > 0,
-            ),
+            row=item,
+            score=score,
+            probability=probability,
+            sources=_by_rank(found.source_names, rank),
+            contributions=_standing(found.source_names, z, rank),
+            best=best,
         )
-        for place in np.flatnonzero(found.item_idx[row] >= 0)
+        for item, score, probability, rank, z in zip(*lists, strict=True)
+        if item >= 0
     ]
 
 
-def _by_rank(names: Sequence[str], ranks: IntArray) -> tuple[str, ...]:
-    order = np.argsort(ranks, kind="stable")
-    return tuple(names[place] for place in order if ranks[place] > 0)
+def _by_rank(names: Sequence[str], ranks: Sequence[int]) -> tuple[str, ...]:
+    brought = [place for place, rank in enumerate(ranks) if rank > 0]
+    return tuple(names[place] for place in sorted(brought, key=ranks.__getitem__))
 
 
-def _standing(names: Sequence[str], z: FloatArray, brought: BoolArray) -> Contributions:
-    return {name: float(z[at]) for at, name in enumerate(names) if brought[at]}
+def _standing(names: Sequence[str], z: Sequence[float], ranks: Sequence[int]) -> Contributions:
+    return {name: z[at] for at, name in enumerate(names) if ranks[at] > 0}

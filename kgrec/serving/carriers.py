@@ -1,17 +1,15 @@
-"""Which liked item carries a recommendation: a shortlist by co-likes, then exact deletion."""
+"""Which liked item carries a recommendation: what was liked together, and what deletion costs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import sparse
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray, Interactions
-from kgrec.models.scorer import Scorer
-from kgrec.serving.capabilities import pair_scores
-from kgrec.serving.request_histories import stack, without_item
+from kgrec.serving.request_histories import without_each
+from kgrec.serving.shared_facts import co_counts
 
 
 class CoLikes:
@@ -28,8 +26,12 @@ class CoLikes:
 
     def counts(self, items: IntArray, liked: IntArray) -> IntArray:
         """Return how many users liked both, shape (len(items), len(liked)), int64."""
-        both = self._users_of[items] @ self._users_of[liked].T
-        return np.asarray(sparse.csr_matrix(both).toarray()).astype(np.int64)
+        users = self._users_of
+        if self.likes[items].sum() > self.likes[liked].sum():
+            counts: IntArray = co_counts(users.indptr, users.indices, liked, items)
+            return counts.T
+        counts = co_counts(users.indptr, users.indices, items, liked)
+        return counts
 
     def similarity(self, items: IntArray, liked: IntArray) -> FloatArray:
         """Return the cosine of the two items' users, shape (len(items), len(liked)), float32."""
@@ -37,34 +39,34 @@ class CoLikes:
         return (self.counts(items, liked) / np.maximum(norm, 1.0)).astype(np.float32)
 
 
+PairScores = Callable[[HistoryBatch, IntArray, IntArray], FloatArray]
+
+
 def drops(
-    scorer: Scorer, history: HistoryBatch, items: IntArray, removed: Sequence[IntArray]
+    scores_of: PairScores, history: HistoryBatch, items: IntArray, removed: Sequence[IntArray]
 ) -> list[FloatArray]:
     """Return how much each item's score falls when liked items leave the history, one at a time.
 
     Args:
-        scorer: What ranked the items.
+        scores_of: Scores of pairs, as ``capabilities.pair_scores`` or ``changed_scores`` gives
+            them; asked once, about the history and all its variants.
         history: A batch of one.
-        items: Shape (n,), rows of the items.
+        items: Shape (n,), rows of the items, none twice.
         removed: For each item, the rows of the history's items to take away in turn.
 
     Returns:
         For each item, shape (len(removed[i]),), float32; positive: the score falls.
     """
     gone = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *removed]))
-    asked: list[list[int]] = [[] for _ in gone]
-    place: list[list[tuple[int, int]]] = []
-    for item, rows in zip(items, removed, strict=True):
-        spots = []
-        for row in np.searchsorted(gone, rows):
-            spots.append((int(row), len(asked[row])))
-            asked[row].append(int(item))
-        place.append(spots)
-    pairs = [items, *(np.array(rows, dtype=np.int64) for rows in asked)]
-    histories = stack([history, *(without_item(history, int(row)) for row in gone)])
-    indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in pairs])]).astype(np.int64)
-    scores = pair_scores(scorer, histories, indptr, np.concatenate(pairs))
-    return [
-        np.array([scores[n] - scores[indptr[row + 1] + at] for row, at in spots], dtype=np.float32)
-        for n, spots in enumerate(place)
-    ]
+    order = np.argsort(items, kind="stable")
+    asked = np.zeros((1 + len(gone), len(items)), dtype=np.bool_)  # variants x items, ascending
+    asked[0] = True
+    for column, item in enumerate(order):
+        asked[1 + np.searchsorted(gone, removed[item]), column] = True
+    variant, place = np.nonzero(asked)
+    indptr = np.concatenate([[0], np.cumsum(asked.sum(axis=1))]).astype(np.int64)
+    found = np.zeros(asked.shape, dtype=np.float32)
+    found[variant, place] = scores_of(without_each(history, gone), indptr, items[order][place])
+    falls = found[0] - found
+    back = np.argsort(order, kind="stable")
+    return [falls[1 + np.searchsorted(gone, rows), back[n]] for n, rows in enumerate(removed)]

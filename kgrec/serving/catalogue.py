@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 from rapidfuzz import fuzz, process, utils
@@ -27,8 +28,14 @@ class Catalogue:
     def __init__(self, items: Items) -> None:
         self.items = items
         self._row_of = {item_id: row for row, item_id in enumerate(items.ids)}
-        self._normalised_titles = [utils.default_process(title) for title in items.titles]
-        self._bearers = Counter(self._normalised_titles)
+
+    @cached_property
+    def _normalised_titles(self) -> list[str]:
+        return [utils.default_process(title) for title in self.items.titles]
+
+    @cached_property
+    def _bearers(self) -> Counter[str]:
+        return Counter(self._normalised_titles)
 
     def __len__(self) -> int:
         return len(self.items.ids)
@@ -65,14 +72,27 @@ class Catalogue:
         return str(self.items.titles[row]) or self.item_id(row)
 
     def have_title_of(self, rows: IntArray, row: int) -> BoolArray:
-        """Return which rows bear the title of ``row``, capitals and punctuation aside.
-
-        A title of more than a few items names a kind ("Gift card"), not one thing: then none does.
-        """
+        """Return which of many rows bear the title of ``row``, as ``same_titles`` says."""
         title = self._normalised_titles[row]
         if not title or self._bearers[title] > MAX_BEARERS:
             return np.zeros(len(rows), dtype=bool)
         return np.array([self._normalised_titles[other] == title for other in rows], dtype=bool)
+
+    def same_titles(self, items: IntArray, rows: IntArray) -> BoolArray:
+        """Return which rows bear the title of each item, shape (len(items), len(rows)).
+
+        Capitals and punctuation do not count. A title of more than a few items names a kind ("Gift
+        card"), not one thing: then none does.
+        """
+        titles = self.items.titles
+        own = np.array([utils.default_process(titles[row]) for row in items], dtype=object)
+        theirs = np.array([utils.default_process(titles[row]) for row in rows], dtype=object)
+        same = np.asarray(own[:, None] == theirs, dtype=np.bool_)
+        for place in np.flatnonzero(same.any(axis=1)):
+            # all titles are gone through only where one is met again
+            if not own[place] or self._bearers[own[place]] > MAX_BEARERS:
+                same[place] = False
+        return same
 
     def search(self, text: str, k: int) -> list[tuple[int, float]]:
         """Return (row, similarity in 0..1) of the k titles nearest to ``text``, best first.

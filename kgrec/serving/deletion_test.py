@@ -6,12 +6,14 @@ Measures; the numbers go into a run's report. Whether a reason reads well is for
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.serving.capabilities import pair_scores
 from kgrec.serving.carriers import drops
 from kgrec.serving.recommender import Recommender
 from kgrec.serving.request_histories import liked_items
@@ -105,7 +107,8 @@ def _gaps(
         return np.empty(0, dtype=np.float32)
     liked = liked_items(history)
     removed = [np.array([name, rng.choice(liked[liked != name])], dtype=np.int64) for name in named]
-    falls = drops(recommender.artifact.scorer, history, rows, removed)
+    exact = partial(pair_scores, recommender.artifact.scorer)
+    falls = drops(exact, history, rows, removed)
     return np.array([fall[0] - fall[1] for fall in falls], dtype=np.float32)
 
 

@@ -1,12 +1,15 @@
 """Reasons for recommendations: the liked item that carries one, and what the graph says of both.
 
-The named item is found by taking liked items away and asking the scorer again, never by looks.
+The named item is found by taking liked items away and scoring again, never by looks. The sources
+are not asked for their best items anew each time (see Pipeline.score_changed); deletion_test.py,
+which asks everything anew, judges whether the named item is the right one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,11 +19,11 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray, Interactions
 from kgrec.models.scorer import Scorer
 from kgrec.serving.answers import Explanation
-from kgrec.serving.capabilities import Contributions, contributions
+from kgrec.serving.capabilities import Contributions, changed_scores, contributions
 from kgrec.serving.carriers import CoLikes, drops
 from kgrec.serving.catalogue import Catalogue
 from kgrec.serving.narration import Narrator
-from kgrec.serving.paths import GraphPaths, SharedFact
+from kgrec.serving.paths import Facts, GraphPaths, SharedFact
 from kgrec.serving.request_histories import liked_items
 
 
@@ -29,10 +32,13 @@ class ExplanationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shortlist: int = Field(default=6, ge=1)
+    shortlist: int = Field(default=3, ge=1)
     """Liked items tried by deletion because people like them together with the item."""
-    path_shortlist: int = Field(default=4, ge=0)
+    path_shortlist: int = Field(default=2, ge=0)
     """Further liked items tried because they share the most specific facts with the item."""
+    recent_half_life: float = Field(default=30.0, gt=0.0)
+    """Later events after which a liked item stands half as high in both shortlists: what was
+    liked lately carries more."""
     carry_share: float = Field(default=0.5, ge=0.0, le=1.0)
     """A liked item may be named if its drop is at least this share of the largest drop."""
     generic_factor: float = Field(default=0.75, gt=0.0)
@@ -82,6 +88,7 @@ class Explainer:
         history: HistoryBatch,
         items: IntArray,
         told: Sequence[Contributions] | None = None,
+        best: IntArray | None = None,
     ) -> list[Explanation]:
         """Return the reason for each item.
 
@@ -89,18 +96,23 @@ class Explainer:
             history: A batch of one, none of the items in it.
             items: Shape (n,), rows of the items.
             told: What each candidate source says of each item; None asks the scorer.
+            best: What the sources' standing refers to, as Ranked has it; None asks the scorer.
         """
         liked = liked_items(history)
         if len(items) == 0 or len(liked) == 0:
             return [self.popular(int(item)) for item in items]
-        similarity = self.co_likes.similarity(items, liked)
+        recency = self._recency(history, liked)
+        similarity = self.co_likes.similarity(items, liked) * recency
+        # "you liked X" is no reason for X: catalogues hold things under two ids
+        other = ~self._catalogue.same_titles(items, liked)
+        similarity[~other] = -1.0
+        edges = self.paths.edges(liked)
         specific, tried = [], []
         for n, item in enumerate(items):
-            # "you liked X" is no reason for X: catalogues hold things under two ids
-            other = ~self._catalogue.have_title_of(liked, int(item))
-            specific.append(self.paths.facts(liked[other], int(item), generic=False))
-            tried.append(self._shortlist(liked[other], similarity[n][other], specific[n]))
-        falls = drops(self._scorer, history, items, tried)
+            facts = self.paths.ways(edges, other[n], int(item), generic=False)
+            specific.append(facts)
+            tried.append(self._shortlist(liked, similarity[n], facts, recency))
+        falls = drops(partial(changed_scores, self._scorer, best), history, items, tried)
         reasons = []
         for n, item in enumerate(items):
             carriers = self._carriers(tried[n], falls[n])
@@ -125,15 +137,26 @@ class Explainer:
             return "new: nobody has liked it yet"
         return "1 person liked it" if count == 1 else f"{count:,} people liked it"
 
+    def _recency(self, history: HistoryBatch, liked: IntArray) -> FloatArray:
+        """Return how much lately liked items count, shape (len(liked),), 1 for the last event."""
+        last = np.zeros(len(liked), dtype=np.int64)
+        places = np.flatnonzero(history.positive)
+        last[np.searchsorted(liked, history.item_idx[places])] = places  # the newest comes last
+        later = len(history.item_idx) - 1 - last
+        return np.asarray(0.5 ** (later / self.config.recent_half_life), dtype=np.float32)
+
     def _shortlist(
-        self, liked: IntArray, similarity: FloatArray, facts: Sequence[SharedFact]
+        self, liked: IntArray, near: FloatArray, facts: Facts, recency: FloatArray
     ) -> IntArray:
-        near = liked[np.argsort(-similarity, kind="stable")[: self.config.shortlist]]
-        told: dict[int, float] = {}
-        for fact in facts:
-            told[fact.liked] = told.get(fact.liked, 0.0) + fact.weight
-        ranked = sorted(told, key=lambda row: (-told[row], row))[: self.config.path_shortlist]
-        return np.union1d(near, np.array(ranked, dtype=np.int64)).astype(np.int64)
+        """Return which liked items are tried: those nearest, and those that share most."""
+        place = np.searchsorted(liked, facts.liked)
+        told = np.bincount(place, weights=facts.weight, minlength=len(liked)) * recency
+        by_likes = np.argsort(-near, kind="stable")[: self.config.shortlist]
+        by_facts = np.argsort(-told, kind="stable")[: self.config.path_shortlist]
+        chosen = np.zeros(len(liked), dtype=np.bool_)
+        chosen[by_likes[near[by_likes] >= 0.0]] = True
+        chosen[by_facts[told[by_facts] > 0.0]] = True
+        return liked[chosen]
 
     def _carriers(self, tried: IntArray, falls: FloatArray) -> list[_Carrier]:
         """Return the liked items that may be named, the largest drop first; none without a drop."""
@@ -147,22 +170,20 @@ class Explainer:
             if falls[place] >= self.config.carry_share * largest
         ]
 
-    def _reason(
-        self, item: int, carriers: list[_Carrier], specific: list[SharedFact]
-    ) -> Explanation:
+    def _reason(self, item: int, carriers: list[_Carrier], specific: Facts) -> Explanation:
         if not carriers:
             text = f"fits what you liked as a whole; {self._liked_by(item)}"
             return Explanation(text=text, kind="whole history")
-        told = [carrier for carrier in carriers if any(f.liked == carrier.liked for f in specific)]
+        joined = set(specific.liked.tolist())
+        told = [carrier for carrier in carriers if carrier.liked in joined]
         if told:
             best = max(told, key=lambda carrier: carrier.drop * self._weight(carrier, specific))
-            facts = [fact for fact in specific if fact.liked == best.liked]
-            return self._with_path(best, facts, "path")
+            return self._with_path(best, specific.of(best.liked), "path")
         best = carriers[0]
         rows = np.array([item], dtype=np.int64)
         named = np.array([best.liked], dtype=np.int64)
         both = int(self.co_likes.counts(rows, named)[0, 0])
-        if both >= self.config.min_co_likes or specific:
+        if both >= self.config.min_co_likes or len(specific):
             return self._follows(best, both)
         generic = self.paths.facts(named, item, generic=True)
         return (
@@ -171,9 +192,9 @@ class Explainer:
             else (self._follows(best, both))
         )
 
-    def _weight(self, carrier: _Carrier, facts: Sequence[SharedFact]) -> float:
-        weights = [fact.weight for fact in facts if fact.liked == carrier.liked]
-        return sum(sorted(weights, reverse=True)[: self.config.max_names])
+    def _weight(self, carrier: _Carrier, facts: Facts) -> float:
+        weights = facts.weight[facts.liked == carrier.liked]  # the largest first
+        return float(weights[: self.config.max_names].sum())
 
     def _follows(self, carrier: _Carrier, both: int) -> Explanation:
         title = self._catalogue.title(carrier.liked)

@@ -106,7 +106,14 @@ class Extension:
         }
         state = self._state(scorer.state, items, edges, text, touched)
         return Pipeline(
-            scorer.config, sources, state, scorer.warm, scorer.cold, indexes, scorer.likes
+            scorer.config,
+            sources,
+            state,
+            scorer.warm,
+            scorer.cold,
+            indexes,
+            scorer.likes,
+            scorer.preselection,
         )
 
     def _source(

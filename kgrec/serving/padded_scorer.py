@@ -68,6 +68,14 @@ class PaddedScorer(Scorer):
         )
         return scores
 
+    def score_grid(self, histories: HistoryBatch, item_idx: IntArray) -> FloatArray:
+        """Return the scores of the same few items for each history, 0 for new ones."""
+        old = item_idx < self._num_items
+        scores = np.zeros((len(histories), len(item_idx)), dtype=np.float32)
+        known = histories.of_items_below(self._num_items)
+        scores[:, old] = self._scorer.score_grid(known, item_idx[old])
+        return scores
+
     def describe(self) -> dict[str, Any]:
         """Return what the scorer says of itself."""
         return self._scorer.describe()

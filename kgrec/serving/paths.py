@@ -13,9 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
+from kgrec.models.sparse_rows import chains
+from kgrec.serving import shared_facts
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,55 @@ class SharedFact:
 
 
 @dataclass(frozen=True)
-class _LikedEdges:
-    """The edges of the liked items, parallel arrays: item row, entity at the end, triple row."""
+class LikedEdges:
+    """The edges of liked items, looked up once for all candidates.
 
+    Attributes:
+        rows: Shape (L,), rows of the liked items.
+        liked: Shape (e,), for each edge the place of its item in ``rows``, ascending.
+        entity: Shape (e,), what the edge leads to.
+        triple: Shape (e,), its triple.
+        chains: The edges of each entity, as sparse_rows.chains says.
+    """
+
+    rows: IntArray
     liked: IntArray
     entity: IntArray
     triple: IntArray
+    chains: tuple[IntArray, IntArray, IntArray]
 
-    def support(self, entity: int) -> float:
-        """Return 1 + log(liked items that touch the entity)."""
-        return 1.0 + float(np.log(len(np.unique(self.liked[self.entity == entity]))))
+
+@dataclass(frozen=True)
+class Facts:
+    """Ways from liked items to one candidate, those that say most first.
+
+    Attributes:
+        liked: Shape (n,), row of the liked item.
+        entity: Shape (n,), as in SharedFact.
+        triples: Shape (n, 3), as in SharedFact, -1 where there are fewer.
+        weight: Shape (n,).
+    """
+
+    liked: IntArray
+    entity: IntArray
+    triples: IntArray
+    weight: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.liked)
+
+    def of(self, liked: int | None = None) -> list[SharedFact]:
+        """Return the ways from one liked item, or all of them, one by one."""
+        places = range(len(self)) if liked is None else np.flatnonzero(self.liked == liked)
+        return [
+            SharedFact(
+                int(self.liked[place]),
+                int(self.entity[place]),
+                tuple(int(triple) for triple in self.triples[place] if triple >= 0),
+                float(self.weight[place]),
+            )
+            for place in places
+        ]
 
 
 class GraphPaths:
@@ -62,21 +104,26 @@ class GraphPaths:
 
     def __init__(self, graph: KnowledgeGraph, generic_factor: float, generic_floor: int) -> None:
         self.graph = graph
-        ends = np.concatenate([graph.head, graph.tail])
-        order = np.argsort(ends, kind="stable")
-        self._indptr = np.searchsorted(ends[order], np.arange(graph.num_entities + 1))
-        self._neighbour = np.concatenate([graph.tail, graph.head])[order]
-        self._triple = np.tile(np.arange(graph.num_triples), 2)[order]
-        touching = graph.item_entity_matrix()
-        num_items = touching.shape[0]
-        degree = np.asarray((touching > 0).sum(axis=0)).ravel()
+        num_items = len(graph.item_entity)
+        self._is_item = np.zeros(graph.num_entities, dtype=bool)
+        self._is_item[graph.item_entity] = True
+        # entities can have very many edges: those of items, and between entities, are enough
+        of_items = [np.where(self._is_item[ends], ends, -1) for ends in (graph.head, graph.tail)]
+        self._of_items = _Edges(graph, *of_items)
+        joins = ~(self._is_item[graph.head] | self._is_item[graph.tail])
+        between = [np.where(joins, ends, -1) for ends in (graph.head, graph.tail)]
+        self._between = _Edges(graph, *between)
+        degree = self._degree()
         self.idf: FloatArray = np.log((num_items + 1) / np.maximum(degree, 1)).astype(np.float32)
         limit = max(generic_floor, int(generic_factor * np.sqrt(num_items)))
         self._relation_of = np.unique(np.array(graph.relations, dtype=str), return_inverse=True)[1]
-        self._is_item = np.zeros(graph.num_entities, dtype=bool)
-        self._is_item[graph.item_entity] = True
         self._is_generic = self._generic_triples(degree, limit)
         self._sure = float(np.log(num_items + 1))
+
+    def edges(self, liked: IntArray) -> LikedEdges:
+        """Return the edges of liked items, for ``ways``."""
+        start, entity, triple = self._of_items.of(self.graph.item_entity[liked])
+        return LikedEdges(liked, start, entity, triple, chains(entity))
 
     def facts(self, liked: IntArray, candidate: int, *, generic: bool) -> list[SharedFact]:
         """Return all ways from liked items to a candidate, those that say most first.
@@ -90,87 +137,73 @@ class GraphPaths:
             candidate: Row of the item to explain.
             generic: True: only ways with a generic fact; False: only ways without one.
         """
-        node = int(self.graph.item_entity[candidate])
-        liked_nodes = self.graph.item_entity[liked]
-        start, entity, triple = self._edges_of(liked_nodes)
-        near, near_triple = self._neighbours(node)
-        edges = _LikedEdges(liked[start], entity, triple)
-        facts = self._shared(edges, near, near_triple, node, generic)
-        if not generic:
-            facts += self._direct(edges, node)
-            if not facts:
-                facts = self._three_steps(edges, near, near_triple)
+        kept = np.ones(len(liked), dtype=np.bool_)
+        return self.ways(self.edges(liked), kept, candidate, generic=generic).of()
+
+    def ways(self, edges: LikedEdges, kept: BoolArray, candidate: int, *, generic: bool) -> Facts:
+        """Return what ``facts`` says of those liked items whose place in ``kept`` is True."""
+        graph, node = self.graph, self.graph.item_entity[candidate]
+        places = self._of_items.places(node)
+        liked, *rest = shared_facts.shared_ways(
+            places,
+            graph.head,
+            graph.tail,
+            graph.relation,
+            self._relation_of,
+            node,
+            generic,
+            kept,
+            edges.liked,
+            edges.triple,
+            *edges.chains,
+            self._is_generic,
+            self.idf,
+            0.0 if generic else 2.0 * self._sure,
+        )
+        facts = Facts(edges.rows[liked], *rest)
+        if not len(facts) and not generic and len(self._between):
+            facts = self._three_steps(edges, kept, *self._of_items.of_one(node))
         # equal ways stand in the order of the file, so that two runs give the same reason
-        return sorted(facts, key=lambda fact: (-fact.weight, fact.liked, fact.triples))
+        order = np.lexsort((*facts.triples.T[::-1], facts.liked, -facts.weight))
+        return Facts(
+            facts.liked[order], facts.entity[order], facts.triples[order], facts.weight[order]
+        )
 
     def touched(self, item: int, relation: str) -> IntArray:
         """Return the entities that an item touches by the relations of one name, each once."""
-        near, triples = self._neighbours(int(self.graph.item_entity[item]))
+        near, triples = self._of_items.of_one(self.graph.item_entity[item])
         names = np.array(self.graph.relations, dtype=object)[self.graph.relation[triples]]
         return np.unique(near[names == relation])
 
-    def _neighbours(self, node: int) -> tuple[IntArray, IntArray]:
-        rows = slice(self._indptr[node], self._indptr[node + 1])
-        return self._neighbour[rows], self._triple[rows]
-
-    def _edges_of(self, nodes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-        """Return (position in nodes, neighbour, triple) of every edge of these nodes."""
-        counts = self._indptr[nodes + 1] - self._indptr[nodes]
-        start = np.repeat(np.arange(len(nodes)), counts)
-        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        edges = np.repeat(self._indptr[nodes], counts) + offsets
-        return start, self._neighbour[edges], self._triple[edges]
-
-    def _direct(self, edges: _LikedEdges, node: int) -> list[SharedFact]:
-        hits = np.flatnonzero(edges.entity == node)
-        return [
-            SharedFact(int(edges.liked[hit]), -1, (int(edges.triple[hit]),), 2.0 * self._sure)
-            for hit in hits
-        ]
-
-    def _shared(
-        self,
-        edges: _LikedEdges,
-        near: IntArray,
-        near_triple: IntArray,
-        node: int,
-        generic: bool,
-    ) -> list[SharedFact]:
-        fan_out = self._fan_out(near_triple)
-        wanted = np.isin(edges.entity, near) & (edges.entity != node)
-        if not generic:
-            wanted &= ~self._is_generic[edges.triple]
-        facts = []
-        for hit in np.flatnonzero(wanted):
-            middle = int(edges.entity[hit])
-            worth = float(self.idf[middle]) * edges.support(middle)
-            for place in np.flatnonzero(near == middle):
-                way = (int(edges.triple[hit]), int(near_triple[place]))
-                if self._is_generic[list(way)].any() != generic:
-                    continue
-                weight = worth / float(np.sqrt(1.0 + np.log(fan_out[place])))
-                facts.append(SharedFact(int(edges.liked[hit]), middle, way, weight))
-        return facts
-
     def _three_steps(
-        self, edges: _LikedEdges, near: IntArray, near_triple: IntArray
-    ) -> list[SharedFact]:
+        self, edges: LikedEdges, kept: BoolArray, near: IntArray, near_triple: IntArray
+    ) -> Facts:
         """Return ways item - entity - entity - item, no entity of them generic."""
         good = ~self._is_generic[near_triple] & ~self._is_item[near]
         near, near_triple = near[good], near_triple[good]
-        start, far, joint = self._edges_of(near)
-        plain = edges.entity[~self._is_generic[edges.triple]]
-        usable = ~self._is_item[far] & np.isin(far, plain)
-        facts = []
-        for edge in np.flatnonzero(usable):
+        start, far, joint = self._between.of(near)
+        plain = kept[edges.liked] & ~self._is_generic[edges.triple]
+        liked, entity, triples, weight = [], [], [], []
+        for edge in np.flatnonzero(np.isin(far, edges.entity[plain])):
             middle = int(near[start[edge]])
-            weight = float(min(self.idf[middle], self.idf[far[edge]]))
-            for hit in np.flatnonzero(
-                (edges.entity == far[edge]) & ~self._is_generic[edges.triple]
-            ):
-                way = (int(edges.triple[hit]), int(joint[edge]), int(near_triple[start[edge]]))
-                facts.append(SharedFact(int(edges.liked[hit]), middle, way, weight))
-        return facts
+            worth = float(min(self.idf[middle], self.idf[far[edge]]))
+            for hit in np.flatnonzero((edges.entity == far[edge]) & plain):
+                liked.append(edges.rows[edges.liked[hit]])
+                entity.append(middle)
+                triples.append((edges.triple[hit], joint[edge], near_triple[start[edge]]))
+                weight.append(worth)
+        return Facts(
+            np.array(liked, dtype=np.int64),
+            np.array(entity, dtype=np.int64),
+            np.array(triples, dtype=np.int64).reshape(-1, 3),
+            np.array(weight, dtype=np.float64),
+        )
+
+    def _degree(self) -> IntArray:
+        """Return how many items touch each entity, shape (num_entities,)."""
+        touching = self.graph.item_entity_matrix()  # repeated pairs are summed: one entry each
+        touching.sum_duplicates()
+        return np.bincount(touching.indices, minlength=self.graph.num_entities)
 
     def _generic_triples(self, degree: IntArray, limit: int) -> BoolArray:
         """Return which triples state a generic fact of an item, shape (num_triples,)."""
@@ -185,9 +218,36 @@ class GraphPaths:
             generic[rows] |= bool(np.median(reach[rows]) > limit)
         return generic
 
-    def _fan_out(self, triples: IntArray) -> IntArray:
-        """Return for each triple of one item how many of its triples have the same relation."""
-        _, kind, count = np.unique(
-            self._relation_of[self.graph.relation[triples]], return_inverse=True, return_counts=True
+
+class _Edges:
+    """Edges of both directions by the node that they leave; a node of -1 leaves the edge out."""
+
+    def __init__(self, graph: KnowledgeGraph, head: IntArray, tail: IntArray) -> None:
+        self._graph = graph
+        self._indptr, self._place = shared_facts.grouped(
+            np.concatenate([head, tail]), graph.num_entities
         )
-        return np.asarray(count[kind], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def places(self, node: int) -> IntArray:
+        """Return where the edges of a node stand in heads, then tails."""
+        return self._place[self._indptr[node] : self._indptr[node + 1]]
+
+    def of_one(self, node: int) -> tuple[IntArray, IntArray]:
+        """Return (neighbour, triple) of every edge of a node."""
+        return self._told(self.places(node))
+
+    def of(self, nodes: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Return (place in nodes, neighbour, triple) of every edge of these nodes."""
+        counts = self._indptr[nodes + 1] - self._indptr[nodes]
+        start = np.repeat(np.arange(len(nodes)), counts)
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return start, *self._told(self._place[np.repeat(self._indptr[nodes], counts) + offsets])
+
+    def _told(self, places: IntArray) -> tuple[IntArray, IntArray]:
+        found: tuple[IntArray, IntArray] = shared_facts.edges_of_one(
+            places, self._graph.head, self._graph.tail
+        )
+        return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from kgrec.serving.complements import Complements
 from kgrec.serving.explanations import Explainer, ExplanationConfig
 from kgrec.serving.filters import Filters, ItemFilter
 from kgrec.serving.live_histories import PositiveRule, with_recent
+from kgrec.serving.live_state import SharedState
 from kgrec.serving.live_users import LiveUsers
 from kgrec.serving.request_histories import (
     HistoryInput,
@@ -51,13 +53,13 @@ class ServedModel:
     def __init__(
         self,
         artifact: Artifact,
-        live: LiveUsers | None = None,
+        live: SharedState | None = None,
         explanations: ExplanationConfig | None = None,
         removed: frozenset[str] = frozenset(),
     ) -> None:
         self.artifact = artifact
         self.catalogue = Catalogue(artifact.items)
-        self._live = LiveUsers() if live is None else live
+        self._live: SharedState = LiveUsers() if live is None else live
         self._scorer = artifact.scorer
         self._filter = ItemFilter(self.catalogue, artifact.graph)
         self._histories = RequestHistories(self.catalogue, artifact.users, artifact.interactions)
@@ -71,10 +73,14 @@ class ServedModel:
             len(artifact.users.ids),
             explanations,
         )
-        self._unit_vectors = capabilities.similarity_vectors(self._scorer)
         self._answerer = Answerer(artifact, self.catalogue, self._explainer)
         self._complements = Complements(artifact, self._explainer.co_likes)
         self._there = self._all_but(removed)
+
+    @cached_property
+    def _unit_vectors(self) -> FloatArray | None:
+        """Unit vectors of all items; a copy of them, made when it is first asked for."""
+        return capabilities.similarity_vectors(self._scorer)
 
     @property
     def artifact_id(self) -> str:
@@ -163,8 +169,7 @@ class ServedModel:
         """Return the items most like one item."""
         _check_k(k)
         row = self.row_of(item_id)
-        allowed = self._allowed(filters, exclude)
-        allowed[row] = False
+        allowed = self._allowed(filters, [*exclude, item_id])
         vectors = self._unit_vectors
         if vectors is None:
             history, _ = self._histories.brought([item_id], -1, None, False)
@@ -184,9 +189,8 @@ class ServedModel:
         """Return the items that go with one item."""
         _check_k(k)
         row = self.row_of(item_id)
-        allowed = self._allowed(filters, exclude)
+        allowed = self._allowed(filters, [*exclude, item_id])
         allowed &= ~self.catalogue.have_title_of(np.arange(len(self.catalogue)), row)
-        allowed[row] = False
         scores = self._complements.scores(row)
         ranked = by_score(np.where(allowed & (scores > 0), scores, -np.inf), k, ("together",))
         title = self.catalogue.title(row)
@@ -301,6 +305,10 @@ class ServedModel:
         return -1 if forgotten else self._histories.user_row(user_id)
 
     def _allowed(self, filters: Filters | None = None, exclude: Iterable[UserId] = ()) -> BoolArray:
+        """Return which items an answer may hold; not to be written into."""
+        exclude = list(exclude)
+        if not filters and not exclude:
+            return self._there
         return np.asarray(self._filter.allowed(filters, exclude) & self._there)
 
     def _all_but(self, removed: frozenset[str]) -> BoolArray:

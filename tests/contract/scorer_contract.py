@@ -216,6 +216,15 @@ class ScorerContract:
         pairs = self.fitted().score_pairs(self.histories(), indptr, np.empty(0, dtype=np.int64))
         assert pairs.shape == (0,)
 
+    def test_score_grid_agrees_with_scores(self) -> None:
+        histories, items = self.histories(), np.array([39, 0, 5, 5, 12], dtype=np.int64)
+        grid = self.fitted().score_grid(histories, items)
+        assert grid.dtype == np.float32
+        np.testing.assert_allclose(
+            grid, self.fitted().scores(histories)[:, items], rtol=self.rtol, atol=self.atol
+        )
+        assert self.fitted().score_grid(histories, items[:0]).shape == (len(histories), 0)
+
     # -- save and load ----------------------------------------------------------------------
 
     def test_save_and_load_keep_scores_exactly(self, tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ class TestEASEKG(BaselineContract, CheckerboardContract):
     settings: ClassVar[dict[str, Any]] = {"cold_items": True}
 
 
+class TestSLIT(BaselineContract):
+    name = "slit"  # by direction, as transitions
+    settings: ClassVar[dict[str, Any]] = {"ridge": 10.0}
+
+
 class TestTransitions(BaselineContract):
     name = "transitions"  # by direction: on the board the first item never follows another
 

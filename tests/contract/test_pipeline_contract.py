@@ -14,7 +14,7 @@ from kgrec.errors import NotFittedError
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.ranking.pipeline import Pipeline
-from kgrec.retrieval.sources import ContentRidge, KgNeighbours, TextSimilarity
+from kgrec.retrieval.sources import ContentKernel, ContentRidge, KgNeighbours, TextSimilarity
 
 
 class CrossFitted(Scorer):
@@ -58,6 +58,12 @@ class TestKgNeighboursContract(ScorerContract):
     @classmethod
     def make_scorer(cls) -> Scorer:
         return KgNeighbours()
+
+
+class TestContentKernelContract(ScorerContract):
+    @classmethod
+    def make_scorer(cls) -> Scorer:
+        return ContentKernel()
 
 
 class TestContentRidgeContract(ScorerContract):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from own_tables import write_tables
+from own_tables import RUN, write_tables
 from typer.testing import CliRunner
 
 from kgrec import ArtifactError, Recommender
@@ -15,10 +15,17 @@ from kgrec.evaluation.ledger import TestLedger
 pytestmark = pytest.mark.slow
 
 
+# sources that look at no taste, beside the others
+OF_ALL = {
+    "sources": [*RUN["sources"], "trending", "new_items"],
+    "pipeline": {**RUN["pipeline"], "candidates": {"quotas": {"new_items": 0.2, "towers": 50}}},
+}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
-    write_tables(folder)
+    write_tables(folder, run=RUN | OF_ALL)
     done = CliRunner().invoke(app, ["run", str(folder / "run.yaml"), "--out", str(folder / "out")])
     assert done.exit_code == 0, done.output
     assert "per_user_time: all users" in done.stdout
@@ -52,6 +59,29 @@ def test_run_answers_known_and_unknown_users_with_true_edges(finished: Path) -> 
     assert unseen.personalised
     assert not {"b0", "b3", "b6"} & {item.item_id for item in unseen}
     assert not recommender.recommend("nobody", k=5).personalised
+
+
+def test_what_each_source_brings_is_recorded_and_shown(finished: Path) -> None:
+    found = json.loads((finished / "run.json").read_text())["source_recall"]
+    assert found["task"].startswith("per_user_time/val")
+    sources = {one["source"]: one for one in found["sources"]}
+    assert list(sources) == OF_ALL["sources"]
+    assert sources["new_items"]["candidates"] <= 20
+    for one in sources.values():
+        assert 0 <= one["lost_without"] <= one["alone"] <= found["recall"] <= 1
+    assert found["candidates"] <= 60
+    assert "What each source brings" in (finished / "report.html").read_text()
+
+
+def test_a_quota_of_no_source_is_told_before_anything_is_built(tmp_path: Path) -> None:
+    wrong = {"pipeline": {"candidates": {"quotas": {"nonsense": 3}}}}
+    write_tables(tmp_path, run=RUN | wrong)
+    done = CliRunner().invoke(
+        app, ["run", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "out")]
+    )
+    assert done.exit_code == 2
+    assert "for sources of the run (ease, svd, kg_neighbours, towers), got nonsense" in done.stderr
+    assert not (tmp_path / "out" / "graph").exists()
 
 
 def test_evaluate_prints_what_the_run_recorded(finished: Path) -> None:

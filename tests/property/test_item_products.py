@@ -54,7 +54,11 @@ def test_top_scores_are_the_best_of_the_dense_row(
         expected = -np.sort(-dense[row])[: min(k, open_items)]
         assert (found[row] >= 0).sum() == min(k, open_items)
         np.testing.assert_allclose(scores[row, : len(expected)], expected, rtol=1e-4, atol=1e-6)
+        one = history[row]
         pairs = pair_scores(
-            history[row], weights, np.array([0, len(expected)]), found[row, : len(expected)]
+            (one.indptr, one.indices, one.data),
+            weights,
+            np.array([0, len(expected)]),
+            found[row, : len(expected)],
         )
         np.testing.assert_array_equal(pairs, scores[row, : len(expected)])

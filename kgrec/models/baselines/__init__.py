@@ -23,6 +23,7 @@ from kgrec.models.baselines.rp3beta import RP3Beta, RP3BetaConfig
 from kgrec.models.baselines.sasrec import SASRec, SASRecConfig
 from kgrec.models.baselines.slim import SLIM, SLIMConfig
 from kgrec.models.baselines.slim_kg import SLIMKG, SLIMKGConfig
+from kgrec.models.baselines.slit import SLIT, SLITConfig
 from kgrec.models.baselines.svd import SVD, SVDConfig
 from kgrec.models.baselines.transitions import Transitions, TransitionsConfig
 
@@ -35,6 +36,7 @@ __all__ = [
     "RP3KG",
     "SLIM",
     "SLIMKG",
+    "SLIT",
     "SVD",
     "Baseline",
     "BaselineConfig",
@@ -59,6 +61,7 @@ __all__ = [
     "SASRecConfig",
     "SLIMConfig",
     "SLIMKGConfig",
+    "SLITConfig",
     "SVDConfig",
     "Transitions",
     "TransitionsConfig",
@@ -80,6 +83,7 @@ BASELINES: dict[str, type[Baseline]] = {
         SLIMKG,
         EASEKG,
         Transitions,
+        SLIT,
         LightGCN,
         KGIN,
         SASRec,

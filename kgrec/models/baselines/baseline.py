@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from kgrec.data.mapped_arrays import mapped_arrays
 from kgrec.errors import ArtifactError, NotFittedError
 from kgrec.models.scorer import Scorer
 
@@ -79,7 +80,7 @@ class Baseline(Scorer):
             )
         try:
             model = cls(cls.config_class.model_validate(config.get("config")))
-            model.restore(load_file(folder / ARRAYS_FILE))
+            model.restore(mapped_arrays(folder / ARRAYS_FILE))
         except ValidationError as error:
             raise ArtifactError(
                 f"Expected settings of '{cls.name}' in {folder / CONFIG_FILE}; {error}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
+from kgrec.models.compiled import compiled
 
 
 def history_weights(
@@ -29,11 +32,14 @@ def history_weights(
         ascending; of a repeated item the newest event stands, and weights of 0 are left out.
     """
     weights = _signs(histories.positive, negative_weight)
-    rows = histories.row_of_event
     if half_life_events is not None:
+        rows = histories.row_of_event
         age = histories.indptr[1:][rows] - 1 - np.arange(len(rows))
         weights = weights * np.exp2(-age / half_life_events).astype(np.float32)
-    return _newest(rows, histories.item_idx, weights, (len(histories), num_items))
+    found: tuple[IntArray, IntArray, FloatArray] = _newest_of_rows(
+        histories.indptr, histories.item_idx, weights
+    )
+    return found
 
 
 def history_matrix(
@@ -84,3 +90,24 @@ def _matrix(
 ) -> sparse.csr_matrix:
     indptr, columns, data = found
     return sparse.csr_matrix((data, columns, indptr), shape=shape)
+
+
+@compiled
+def _newest_of_rows(indptr: Any, item_idx: Any, weights: Any) -> Any:
+    """Return rows (indptr, columns ascending, values): the last event of each item, not 0."""
+    starts = np.zeros(len(indptr), dtype=np.int64)
+    columns = np.empty(len(item_idx), dtype=np.int64)
+    values = np.empty(len(item_idx), dtype=np.float32)
+    size = 0
+    for row in range(len(indptr) - 1):
+        own = item_idx[indptr[row] : indptr[row + 1]]
+        order = np.argsort(own, kind="mergesort")  # events of one item stay in order of time
+        for place in range(len(own)):
+            item = own[order[place]]
+            newest = place + 1 == len(own) or own[order[place + 1]] != item
+            weight = weights[indptr[row] + order[place]]
+            if newest and weight != 0.0:
+                columns[size], values[size] = item, weight
+                size += 1
+        starts[row + 1] = size
+    return starts, columns[:size].copy(), values[:size].copy()

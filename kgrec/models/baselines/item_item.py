@@ -16,7 +16,13 @@ from kgrec.models.answers import Answers, nothing
 from kgrec.models.baselines.baseline import Arrays, Baseline, BaselineConfig
 from kgrec.models.baselines.event_weights import history_matrix, history_weights
 from kgrec.models.baselines.sparse_products import top_per_row
-from kgrec.models.baselines.sparse_scores import pair_scores, top_scores
+from kgrec.models.baselines.sparse_scores import (
+    HistoryRows,
+    dense_products,
+    entries,
+    pair_scores,
+    top_scores,
+)
 from kgrec.models.scorer import TrainingData
 from kgrec.models.sparse_rows import best_of_sums, look_up, sum_of_rows
 from kgrec.models.top_items import TopItems
@@ -115,9 +121,9 @@ class ItemItemScorer(Baseline):
     def scores(self, histories: HistoryBatch) -> FloatArray:
         """Return the score of every item, shape (B, num_items), float32; 0 where unknown."""
         weights = self.weights
-        rows = self.history_rows(histories)
         if weights.sparse_rows is not None:
-            return np.asarray((rows @ weights.sparse_rows).toarray(), dtype=np.float32)
+            return dense_products(self._weights_of(histories), weights.sparse_rows)
+        rows = self.history_rows(histories)
         scores = np.zeros((len(histories), weights.num_items), dtype=np.float32)
         scores[:, weights.item_idx] = rows[:, weights.item_idx] @ weights.dense
         return scores
@@ -152,22 +158,40 @@ class ItemItemScorer(Baseline):
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
     ) -> FloatArray:
         """Return the scores of chosen items, as Scorer.score_pairs says."""
-        if self.weights.sparse_rows is None:
+        weights = self.weights
+        if weights.sparse_rows is None:
             return super().score_pairs(histories, indptr, item_idx)
-        rows = self.history_rows(histories)
-        return pair_scores(rows, self.weights.sparse_rows, indptr, item_idx)
+        return pair_scores(self._weights_of(histories), weights.sparse_rows, indptr, item_idx)
 
-    def answers(self, histories: HistoryBatch) -> Answers | None:
-        """Return answers out of the rows of the histories' items, where the matrix is sparse."""
-        if self.weights.sparse_rows is None:
-            return None
-        rows = history_weights(
+    def score_grid(self, histories: HistoryBatch, item_idx: IntArray) -> FloatArray:
+        """Return the scores of the same few items for each history, as Scorer says."""
+        weights = self.weights
+        indptr, columns, values = self._weights_of(histories)
+        seen, place = np.unique(columns, return_inverse=True)  # variants share nearly all of them
+        own = np.zeros((len(histories), len(seen)), dtype=np.float32)
+        own[np.repeat(np.arange(len(histories)), np.diff(indptr)), place] = values
+        if weights.sparse_rows is not None:
+            return np.asarray(own @ entries(weights.sparse_rows, seen, item_idx))
+        known = self.fitted(weights.item_idx)
+        place = np.full(weights.num_items, -1)
+        place[known] = np.arange(len(known))
+        there = place[seen] >= 0
+        block = self.fitted(weights.dense)[np.ix_(place[seen][there], place[item_idx])]
+        return np.asarray(own[:, there] @ np.where(place[item_idx] >= 0, block, np.float32(0)))
+
+    def _weights_of(self, histories: HistoryBatch) -> HistoryRows:
+        return history_weights(
             histories,
             self.weights.num_items,
             self.config.negative_weight,
             self.config.history_half_life_events,
         )
-        return _RowAnswers(histories, rows, self.weights.sparse_rows)
+
+    def answers(self, histories: HistoryBatch) -> Answers | None:
+        """Return answers out of the rows of the histories' items, where the matrix is sparse."""
+        if self.weights.sparse_rows is None:
+            return None
+        return _RowAnswers(histories, self._weights_of(histories), self.weights.sparse_rows)
 
     def neighbours(self, item_idx: int, k: int) -> tuple[IntArray, FloatArray]:
         """Return the k items that one liked item speaks for most, and the weights, best first."""
@@ -235,6 +259,7 @@ class _RowAnswers(Answers):
                 weights.indptr,
                 weights.indices,
                 weights.data,
+                self._num_items,
             )
             for row in range(len(histories))
         ]

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.models.compiled import compiled
+from kgrec.models.sparse_rows import chains, slot_of
 from kgrec.models.top_items import best_of_row
 
 
@@ -53,13 +54,16 @@ def top_scores(
     return found
 
 
+HistoryRows = tuple[IntArray, IntArray, FloatArray]
+
+
 def pair_scores(
-    history: sparse.csr_matrix, weights: sparse.csr_matrix, indptr: IntArray, item_idx: IntArray
+    history: HistoryRows, weights: sparse.csr_matrix, indptr: IntArray, item_idx: IntArray
 ) -> FloatArray:
-    """Return chosen entries of ``history @ weights``, holding one row at a time.
+    """Return chosen entries of history rows times ``weights``, without a row over all columns.
 
     Args:
-        history: Shape (B, num_items).
+        history: B rows as (indptr, columns, float32 values).
         weights: Shape (num_items, num_items).
         indptr: Shape (B + 1,); row b is asked about item_idx[indptr[b]:indptr[b + 1]].
         item_idx: Shape (num_pairs,).
@@ -67,18 +71,27 @@ def pair_scores(
     Returns:
         Shape (num_pairs,), float32.
     """
+    if not weights.has_sorted_indices:  # looked at once, then scipy remembers
+        weights.sort_indices()
     found: FloatArray = _pair_scores(
-        history.indptr.astype(np.int64),
-        history.indices,
-        history.data,
-        weights.indptr.astype(np.int64),
-        weights.indices,
-        weights.data,
-        indptr,
-        item_idx,
-        weights.shape[1],
+        *history, weights.indptr, weights.indices, weights.data, indptr, item_idx
     )
     return found
+
+
+def dense_products(history: HistoryRows, weights: sparse.csr_matrix) -> FloatArray:
+    """Return history rows times ``weights``, shape (B, num_items), float32."""
+    out = np.zeros((len(history[0]) - 1, weights.shape[1]), dtype=np.float32)
+    _add_products(*history, weights.indptr, weights.indices, weights.data, out)
+    return out
+
+
+def entries(matrix: sparse.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
+    """Return chosen rows and columns of a sparse matrix as a dense one, read in one pass."""
+    places, first, following = chains(columns)
+    out = np.zeros((len(rows), len(columns)), dtype=np.float32)
+    _fill_entries(rows, matrix.indptr, matrix.indices, matrix.data, places, first, following, out)
+    return out
 
 
 @compiled
@@ -124,18 +137,45 @@ def _pair_scores(
     w_data: Any,
     indptr: Any,
     item_idx: Any,
-    num_items: Any,
 ) -> Any:
     out = np.zeros(len(item_idx), dtype=np.float32)
-    row = np.zeros(num_items, dtype=np.float32)
     for u in range(len(h_indptr) - 1):
-        if indptr[u] == indptr[u + 1]:
-            continue
-        row[:] = 0.0
         for a in range(h_indptr[u], h_indptr[u + 1]):
-            i, weight = h_indices[a], h_data[a]
-            for b in range(w_indptr[i], w_indptr[i + 1]):
-                row[w_indices[b]] += weight * w_data[b]
-        for p in range(indptr[u], indptr[u + 1]):
-            out[p] = row[item_idx[p]]
+            first, stop = w_indptr[h_indices[a]], w_indptr[h_indices[a] + 1]
+            own = w_indices[first:stop]
+            for p in range(indptr[u], indptr[u + 1]):
+                place = np.searchsorted(own, item_idx[p])
+                if place < stop - first and own[place] == item_idx[p]:
+                    out[p] += h_data[a] * w_data[first + place]
     return out
+
+
+@compiled
+def _fill_entries(
+    rows: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    table: Any,
+    first: Any,
+    following: Any,
+    out: Any,
+) -> None:
+    for row in range(len(rows)):
+        for entry in range(indptr[rows[row]], indptr[rows[row] + 1]):
+            place = first[slot_of(table, indices[entry])]
+            while place >= 0:
+                out[row, place] = data[entry]
+                place = following[place]
+
+
+@compiled
+def _add_products(
+    h_indptr: Any, h_indices: Any, h_data: Any, w_indptr: Any, w_indices: Any, w_data: Any, out: Any
+) -> None:
+    for u in range(len(out)):
+        row = out[u]
+        for a in range(h_indptr[u], h_indptr[u + 1]):
+            weight = h_data[a]
+            for b in range(w_indptr[h_indices[a]], w_indptr[h_indices[a] + 1]):
+                row[w_indices[b]] += weight * w_data[b]

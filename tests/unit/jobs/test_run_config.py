@@ -68,3 +68,12 @@ def test_load_run_config_names_what_is_wrong(tmp_path: Path, content: str, messa
 def test_load_run_config_of_nothing_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found nothing"):
         load_run_config(tmp_path / "absent.yaml")
+
+
+def test_cold_items_are_asked_of_the_model_that_is_measured_on_warm_ones() -> None:
+    warm, cold = (
+        load_run_config(CONFIGS / "bench" / f"{name}.yaml")
+        for name in ("ml-latest-small", "ml-latest-small-cold")
+    )
+    for field in ("dataset", "tuning", "encoder", "sources", "source_settings", "pipeline"):
+        assert getattr(warm, field) == getattr(cold, field)

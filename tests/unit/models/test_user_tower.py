@@ -12,7 +12,9 @@ from towers_data import NUM_USERS, planted
 from kgrec.data.histories import HistoryBatch
 from kgrec.models.tower_inputs import profiles_of
 from kgrec.models.towers_config import TowersConfig
+from kgrec.models.user_reading import UserReading
 from kgrec.models.user_tower import UserInputs, UserTower
+from kgrec.serving.request_histories import stack
 
 NUM_ITEMS, DIM = 80, 8
 
@@ -142,3 +144,30 @@ def test_profile_table_has_an_empty_first_row() -> None:
     assert profiles.codes[0].tolist() == [0]
     assert profiles.vocabulary["job"] == ["job0", "job1", "job2", "job3"]
     assert profiles.codes[1:5, 0].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("settings", [{}, {"sequence": "off"}, {"use_profile": False}])
+def test_compiled_reading_gives_the_vectors_of_the_tower(settings: dict[str, object]) -> None:
+    tower = _tower(**settings)
+    reading = UserReading.of(tower)
+    assert reading is not None
+    histories = [
+        _history([], user=2),
+        _history([7]),
+        _history([5, 6, 7, 8, 9, 10, 5], liked=[True, False] * 3 + [True], user=0),
+        _history([3, 2, 1], ages_s=[9_000_000, 5_000_000, 0], user=NUM_USERS + 7),
+        _history([4, 9], liked=[False, False], user=NUM_USERS - 1),
+    ]
+    items = torch.nn.functional.normalize(torch.randn(NUM_ITEMS, DIM), dim=1)
+    batch = stack(histories)
+    with torch.no_grad():
+        expected = tower(UserInputs.of(batch, NUM_ITEMS, tower.config), items).numpy()
+    found = reading.vectors(batch, items.numpy())
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    alone = [reading.vectors(history, items.numpy())[0] for history in histories]
+    np.testing.assert_allclose(found, np.array(alone), atol=2e-6)  # BLAS sums profiles otherwise
+    assert (found[:2] != found[2:4]).any()
+
+
+def test_compiled_reading_leaves_other_readers_to_torch() -> None:
+    assert UserReading.of(_tower(sequence="gru")) is None

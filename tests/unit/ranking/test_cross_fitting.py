@@ -67,6 +67,25 @@ def test_labels_are_never_among_the_events_of_the_window(has_time: bool) -> None
         assert not labels & pair_keys(known.user_idx, known.item_idx)
 
 
+def test_labels_reach_further_without_another_cut() -> None:
+    plain = WindowConfig(count=2, label_share=0.2, hidden_folds=0)
+    near, far = (
+        make_windows(TRAIN, plain.model_copy(update={"reach_share": share}))
+        for share in (None, 0.3)
+    )
+    for short, long in zip(near, far, strict=True):
+        known = [
+            pair_keys(w.train.interactions.user_idx, w.train.interactions.item_idx)
+            for w in (short, long)
+        ]
+        assert known[0] == known[1]
+        labels = [pair_keys(label_users(w), w.label_items) for w in (short, long)]
+        assert labels[0] <= labels[1]
+        assert not labels[1] & known[1]
+    assert len(far[0].label_items) > len(near[0].label_items)  # half of the next slice as well
+    np.testing.assert_array_equal(far[1].label_items, near[1].label_items)  # there is no more
+
+
 def test_labels_of_seen_items_come_after_the_history() -> None:
     for window in WINDOWS:
         warm = ~window.cold[window.label_items]
@@ -219,11 +238,17 @@ def test_cached_rows_are_not_used_for_other_settings(tmp_path: Path) -> None:
 def test_rows_survive_the_cache_file(tmp_path: Path) -> None:
     rows = window_rows(WINDOWS[0], fitted(WINDOWS[0]), CONFIG, None, whole=False)
     write_rows(rows, tmp_path / "new" / "rows.safetensors")
-    again = read_rows(tmp_path / "new" / "rows.safetensors")
+    assert rows.warm.behaviour is not None
+    content = rows.warm.behaviour.content
+    again = read_rows(tmp_path / "new" / "rows.safetensors", content)
     for one, other in ((rows.warm, again.warm), (rows.cold, again.cold)):
         assert one.names == other.names
         np.testing.assert_array_equal(one.values, other.values)
         np.testing.assert_array_equal(one.positives, other.positives)
+        assert one.behaviour is not None
+        assert other.behaviour is not None
+        for name, array in vars(one.behaviour).items():
+            np.testing.assert_array_equal(array, getattr(other.behaviour, name))
 
 
 def test_no_source_is_refused() -> None:

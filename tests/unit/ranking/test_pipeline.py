@@ -46,6 +46,44 @@ def test_rank_candidates_agrees_with_scores_and_tells_where_items_come_from() ->
                 assert best.score[row, where[0]] == pytest.approx(score, rel=1e-5)
 
 
+def test_sources_that_bring_nothing_are_named_by_no_item() -> None:
+    names = list(PIPELINE.sources)
+    quotas = {names[0]: 0, names[1]: 3}
+    candidates = PIPELINE.config.candidates.model_copy(update={"quotas": quotas})
+    config = PIPELINE.config.model_copy(update={"candidates": candidates})
+    pipeline = Pipeline(
+        config,
+        PIPELINE.sources,
+        PIPELINE.state,
+        PIPELINE.warm,
+        PIPELINE.cold,
+        PIPELINE.indexes,
+        PIPELINE.likes,
+    )
+    found = pipeline.rank_candidates(USERS, 20)
+    assert (found.source_rank[:, :, 0] == 0).all()
+    assert found.source_rank[:, :, 1].max() == 3
+    assert found.source_rank[:, :, 2].max() > 3
+
+
+def test_pipeline_ranks_the_candidates_that_the_preselection_puts_first(tmp_path: Path) -> None:
+    config = PIPELINE.config.model_copy(update={"reranked": 12})
+    parts = (PIPELINE.sources, PIPELINE.state, PIPELINE.warm, PIPELINE.cold, PIPELINE.indexes)
+    few = Pipeline(config, *parts, preselection=PIPELINE.preselection)
+    every = Pipeline(config, *parts)  # without one, all are ranked
+    assert np.diff(few.candidates(USERS).indptr).tolist() == [12] * len(USERS)
+    assert (np.diff(every.candidates(USERS).indptr) > 18).all()
+    found, best = few.rank_candidates(USERS, 5), every.rank_candidates(USERS, 5)
+    same = [np.isin(a, b).mean() for a, b in zip(found.item_idx, best.item_idx, strict=True)]
+    assert np.mean(same) > 0.7  # sources that a toy ranker hardly heeds cost a few
+    longer = few.rank_candidates(USERS, 18)
+    assert (longer.item_idx >= 0).all()  # a longer list has more candidates ranked
+    few.save(tmp_path)
+    again = Pipeline.load(tmp_path).rank_candidates(USERS, 5)
+    np.testing.assert_array_equal(again.item_idx, found.item_idx)
+    assert few.describe()["preselection"]["best_20_kept"]
+
+
 def test_rank_candidates_pads_where_the_union_is_short() -> None:
     ranked = PIPELINE.rank_candidates(USERS, 60)
     short = ranked.item_idx < 0

@@ -49,9 +49,13 @@ MAKERS = {
         LinearConfig(max_epochs=12, lists_per_batch=8, learning_rate=2e-2)
     ),
     "lightgbm": lambda: LightGBMRanker(LightGBMConfig(rounds=80, threads=1, min_rows=20)),
+    "lightgbm, other objectives": lambda: LightGBMRanker(
+        LightGBMConfig(objectives=("rank_xendcg", "binary"), rounds=80, threads=1, min_rows=20)
+    ),
 }
 # NDCG@20 on TEST: the planted utility gives 0.835, chance 0.417; a linear ranker cannot see x1 * x2
 BANDS = {"cross_network": (0.80, 0.835), "linear": (0.68, 0.73), "lightgbm": (0.77, 0.83)}
+BANDS["lightgbm, other objectives"] = BANDS["lightgbm"]
 
 
 def quality(scores: np.ndarray, rows: RankingRows = TEST) -> float:
@@ -189,6 +193,11 @@ def test_choice_takes_the_best_on_the_last_window() -> None:
     assert list(chosen.rankers) == ["cross_network"]
     assert chosen.quality["cross_network"] > chosen.quality["linear"]
     assert chosen.quality["calibration_error"] < chosen.quality["calibration_error_before"]
+    assert 0.75 < chosen.quality["gauc"] < 0.95
+    assert 0.75 < chosen.quality["auc"] < 0.95
+    share = VAL.label.mean()
+    base = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+    assert 0.2 < chosen.quality["log_loss"] < base
 
 
 def test_sum_stands_unless_one_alone_beats_it_by_a_standard_error() -> None:

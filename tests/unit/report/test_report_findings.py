@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kgrec.evaluation.source_recall import SourceRecall, UnionRecall
 from kgrec.evaluation.statistics import Interval, PairedTest
 from kgrec.evaluation.tables import compare_runs, metric_table
 from kgrec.report import ReportInput, render_report
@@ -179,9 +180,16 @@ def test_sources_and_rankers_come_from_the_description(
     report: ReportInput, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quality = {"linear": 0.31, "trees": 0.42, "calibration_error_before": 0.2}
+    quality |= {"auc": 0.81, "gauc": 0.79, "log_loss": 0.123}
     described = {
         "name": "pipeline",
-        "config": {"candidates": {"depth": 100, "quotas": {"svd": 0}, "cold_sources": ("text",)}},
+        "config": {
+            "candidates": {
+                "depth": 100,
+                "quotas": {"svd": 0, "text": 0.4},
+                "cold_sources": ("text",),
+            }
+        },
         "sources": {"svd": {"name": "svd", "config": {"rank": 5}}, "text": {"name": "text"}},
         "rankers": {
             "warm": {"chosen": ["trees"], "quality": {**quality, "calibration_error": 0.01}}
@@ -189,11 +197,29 @@ def test_sources_and_rankers_come_from_the_description(
     }
     scorer = recommender.artifact.scorer
     monkeypatch.setattr(scorer, "describe", lambda: described)
-    shown = words_of(render_report(report))
+    page = render_report(report)
+    shown = words_of(page)
     assert "features only" in shown
+    assert re.search(r"text\s+text\s+40\s+25 more", re.sub(r"<[^>]+>", " ", page))
     assert "rank: 5" in shown
     assert "0.4200" in shown
     assert "calibration error 0.2000 before and 0.0100 after" in shown
+    assert "AUC 0.8100, gAUC 0.7900, log loss 0.1230." in shown
+
+
+def test_recall_of_sources_is_shown_by_what_is_lost(
+    report: ReportInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = {"name": "pipeline", "config": {}, "sources": {"svd": {}, "text": {}}}
+    assert report.artifact is not None
+    monkeypatch.setattr(report.artifact.scorer, "describe", lambda: described)
+    assert "What each source brings" not in words_of(render_report(report))
+    parts = (SourceRecall("svd", 100.0, 0.25, 0.0125), SourceRecall("text", 40.0, 0.5, 0.3))
+    found = UnionRecall("split/val/all", 31, 90, 120.4, 0.625, parts)
+    page = render_report(replace(report, source_recall=found))
+    shown = re.sub(r"<[^>]+>", " ", page)
+    assert "the union holds 62.5% of what 31 users went on to like, in 120 items" in shown
+    assert re.search(r"text\s+40\.0\s+0\.5000\s+0\.3000\s+svd\s+100\.0\s+0\.2500", shown)
 
 
 def test_baseline_is_called_tuned_only_where_the_run_says_how(report: ReportInput) -> None:

@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from ranking_data import COLD, histories_of, make_sources, make_train
 
 from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer
 from kgrec.retrieval.candidates import CandidateConfig, CandidateGenerator
+from kgrec.serving.request_histories import without_each
 
 TRAIN = make_train()
 SOURCES: dict[str, Scorer] = {name: s.fit(TRAIN) for name, s in make_sources().items()}
@@ -64,6 +66,21 @@ def test_filters_asked_at_once_equal_filters_asked_alone() -> None:
     np.testing.assert_array_equal(both[0].item_idx, generator().generate(USERS).item_idx)
     alone = generator().generate(USERS, allowed=allowed)
     np.testing.assert_array_equal(both[1].item_idx, alone.item_idx)
+
+
+def test_a_share_is_of_the_depth() -> None:
+    half = lists(generator(quotas=dict.fromkeys(SOURCES, 0.5)).generate(USERS))
+    assert half == lists(generator(quotas=dict.fromkeys(SOURCES, 4)).generate(USERS))
+    config = CandidateConfig.model_validate({"depth": 8, "quotas": {"ease": 0.01, "svd": 7}})
+    assert [config.quota_of(name) for name in ("ease", "svd", "other")] == [1, 7, 8]
+    for wrong in (-1, 1.5, -0.2, "many"):
+        with pytest.raises(ValidationError, match="quotas"):
+            CandidateConfig.model_validate({"quotas": {"ease": wrong}})
+
+
+def test_quotas_of_zero_for_all_are_refused() -> None:
+    with pytest.raises(ConfigError, match="Expected a candidate source that brings items"):
+        generator(quotas=dict.fromkeys(SOURCES, 0))
 
 
 def test_quota_zero_makes_a_source_a_feature_only() -> None:
@@ -122,3 +139,21 @@ def test_quota_of_unknown_source_is_refused() -> None:
         generator(quotas={"nonsense": 3})
     with pytest.raises(ConfigError, match="at least one candidate source"):
         CandidateGenerator({}, CandidateConfig(), COLD_ITEMS)
+
+
+def test_changed_histories_are_measured_much_as_if_asked_anew() -> None:
+    made = generator(depth=12)
+    one = USERS.take(np.array([1]))
+    variants = without_each(one, np.unique(one.item_idx)[:4])
+    size = len(variants)
+    asked = made.generate(one).item_idx[:6]
+    indptr, items = np.arange(size + 1) * len(asked), np.tile(asked, size)
+    best = made.best_of(one)
+    quick = made.describe_changed(variants, indptr, items, best)
+    anew = made.describe_pairs(variants, indptr, items)
+    unchanged = slice(0, len(asked))  # there the best items are the very same
+    np.testing.assert_allclose(quick.z[unchanged], anew.z[unchanged], atol=2e-3)
+    np.testing.assert_array_equal(quick.rank[unchanged], anew.rank[unchanged])
+    assert np.corrcoef(quick.z.ravel(), anew.z.ravel())[0, 1] > 0.98
+    assert (quick.rank == anew.rank).mean() > 0.8
+    assert (quick.z[: len(asked)] != quick.z[-len(asked) :]).any()  # a deletion is felt

@@ -67,7 +67,8 @@ def test_index_answers_as_the_dense_scores_do(kind: str) -> None:
     index = VectorIndex(IndexConfig.model_validate({"kind": kind})).build(source.item_vectors())
     while index.search_harder():  # until all is searched: what is missing then is an error
         pass
-    found = IndexedAnswers(source, index, USERS, np.flatnonzero(COLD))
+    cold = np.flatnonzero(COLD)
+    found = IndexedAnswers(source, index, USERS, cold, source.item_vectors()[cold])
     check(found, DenseAnswers(source, USERS), USERS, 1e-6)
 
 

@@ -188,7 +188,7 @@ def test_auto_goes_by_size_and_by_memory() -> None:
 def test_shards_answer_as_one_index(tmp_path: Path, kind: str) -> None:
     items, queries = vectors(900), vectors(6, seed=1)
     config = IndexConfig(kind=kind, target_recall=1.0, recall_k=30)
-    ShardedIndex.build(items, 350, config, queries).save(tmp_path)
+    ShardedIndex.over(items, 350, config, queries).save(tmp_path)
     sharded = ShardedIndex.load(tmp_path)
     assert [len(shard.search(queries, 1).score) for shard in sharded.shards] == [6, 6, 6]
     whole = VectorIndex(IndexConfig(kind="flat")).build(items)
@@ -199,6 +199,17 @@ def test_shards_answer_as_one_index(tmp_path: Path, kind: str) -> None:
         one, many = whole.search(queries, 15, **options), sharded.search(queries, 15, **options)
         np.testing.assert_array_equal(one.item_idx, many.item_idx)
         np.testing.assert_allclose(one.score, many.score, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 40])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fewer_vectors_than_numbers_are_indexed(kind: str, size: int) -> None:
+    items = np.random.default_rng(0).normal(size=(size, 48)).astype(np.float32)
+    config = IndexConfig(kind=kind, target_recall=1.0, recall_k=5)
+    index = VectorIndex(config).build(items, items)
+    assert index.description["recall"] == 1.0
+    found = index.search(items, 1)
+    np.testing.assert_array_equal(found.item_idx[:, 0], np.argmax(items @ items.T, axis=1))
 
 
 def test_auto_gives_up_hnsw_where_vectors_share_a_direction():

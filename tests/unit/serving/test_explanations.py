@@ -219,7 +219,7 @@ def test_deletion_test_notices_random_reasons(
     """A referee that passes everything is none: names drawn at random must win about half."""
     rng = np.random.default_rng(0)
 
-    def at_random(history: object, items: np.ndarray, told: object = None) -> list[Explanation]:
+    def at_random(history: object, items: np.ndarray, *_: object) -> list[Explanation]:
         liked = np.unique(history.item_idx[history.positive])  # type: ignore[attr-defined]
         return [
             Explanation("because", "follows", liked_item_id=f"item-{rng.choice(liked)}")

@@ -106,7 +106,7 @@ def test_pair_scores_equal_dense_entries(rows: sparse.csr_matrix) -> None:
     items = np.random.default_rng(0).integers(0, 12, 40)
     dense = (rows @ weights).toarray()
     np.testing.assert_allclose(
-        pair_scores(rows, weights, indptr, items),
+        pair_scores((rows.indptr, rows.indices, rows.data), weights, indptr, items),
         dense[np.repeat(np.arange(20), 2), items],
         rtol=1e-5,
         atol=1e-6,
