@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from graph_etl.errors import ConfigError, StoreError
+from graph_etl.left_out_users import LeaveOut
 from graph_etl.pipeline import BuildResult, Progress, build
 from graph_etl.store import GraphStore, open_store
 
@@ -25,6 +26,7 @@ def build_into(
     gated: bool = True,
     accepted: Mapping[str, str] | None = None,
     extra_interactions: pl.DataFrame | None = None,
+    leave_out: LeaveOut | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build a dataset into a folder, with a store beside the snapshots or none.
@@ -37,6 +39,7 @@ def build_into(
         gated: As ``pipeline.build`` takes it.
         accepted: Likewise.
         extra_interactions: Likewise.
+        leave_out: Likewise.
         progress: Likewise.
 
     Raises:
@@ -62,6 +65,7 @@ def build_into(
             gated=gated,
             accepted=accepted,
             extra_interactions=extra_interactions,
+            leave_out=leave_out,
             progress=progress,
         )
     (out / _STORE).write_text(store_name, encoding="utf-8")

@@ -24,6 +24,7 @@ from graph_etl.errors import ConfigError, SnapshotError
 from graph_etl.extraction.build_step import LEDGER
 from graph_etl.gates import GateFinding, check_gates, gate_findings
 from graph_etl.known_triples import with_first_runs
+from graph_etl.left_out_users import LeaveOut
 from graph_etl.mappings import load_mapping, mapping_names, recognise
 from graph_etl.resolution.resolved_statements import EntityResolution
 from graph_etl.snapshot import Snapshot, load_snapshot, write_snapshot
@@ -89,6 +90,7 @@ def build(
     data: Path | None = None,
     sources: Mapping[str, pl.DataFrame] | None = None,
     extra_interactions: pl.DataFrame | None = None,
+    leave_out: LeaveOut | None = None,
     store: GraphStore | None = None,
     gated: bool = True,
     accepted: Mapping[str, str] | None = None,
@@ -105,6 +107,8 @@ def build(
         sources: Frames by the name that a table's path says, instead of files.
         extra_interactions: Interactions of a log, added to the tables' after the same audit;
             columns as ``extra_interactions.COLUMNS``.
+        leave_out: Says of users which of them stand nowhere in the snapshot, whatever the tables
+            and the log hold of them; counted. None: nobody.
         store: A graph store that is made to mirror the snapshot before it is published.
         gated: Whether the config's gates judge the change from the published version.
         accepted: Name of a gate that may fail this once -> why; both are logged.
@@ -133,7 +137,14 @@ def build(
     before = _published(pointer)
     resolution = EntityResolution(config.resolution, out, before)
     tables = snapshot_tables(
-        config, reader, audit, tell, resolution, extra_interactions, ledger=out / LEDGER
+        config,
+        reader,
+        audit,
+        tell,
+        resolution,
+        extra_interactions,
+        ledger=out / LEDGER,
+        leave_out=leave_out,
     )
     audit.check()
     if before is not None:

@@ -35,6 +35,7 @@ from graph_etl.graph_schema import (
     words_of,
 )
 from graph_etl.interactions import read_interactions
+from graph_etl.left_out_users import LeaveOut, without_users
 from graph_etl.snapshot import TABLES
 from graph_etl.tables import TableReader
 
@@ -53,6 +54,7 @@ def snapshot_tables(
     extra_interactions: pl.DataFrame | None = None,
     *,
     ledger: Path,
+    leave_out: LeaveOut | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Return the six tables of a snapshot, its columns and the optional ones.
 
@@ -64,6 +66,7 @@ def snapshot_tables(
         resolution: Says which spellings are one entity.
         extra_interactions: As ``pipeline.build`` takes them.
         ledger: The file of what engines of extraction answered.
+        leave_out: As ``pipeline.build`` takes it.
 
     Raises:
         ConfigError, DataError, ExtractionError, SchemaViolationError: As ``pipeline.build`` says.
@@ -77,6 +80,8 @@ def snapshot_tables(
     counts = audit.table("interactions")
     logged = None if extra_interactions is None else audit.table(EXTRA)
     rows = read_interactions(config.interactions, reader, counts, extra_interactions, logged)
+    if leave_out is not None:
+        users, rows = without_users(users, rows, leave_out, audit)
     catalogue, rows = _with_known_items(config, catalogue, rows, audit)
     users = _with_all_users(users, rows, audit)
     tell("reading attributes", 0.4)

@@ -1,6 +1,7 @@
 """The writer of an event log: appends are durable, share syncs, and drop repeats.
 
-One process writes at a time; reading needs no writer and is for reading.py.
+One process writes, or several that all opened it as shared and take turns; reading needs no writer
+and is for reading.py and tail.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,8 @@ from kgrec.errors import EventLogError
 from kgrec.events.event import Event
 from kgrec.events.reading import StoredEvent, read_events
 from kgrec.events.seen_ids import SeenIds
-from kgrec.events.segments import HEADER, create_segment, record_line, segments_of
+from kgrec.events.segments import HEADER, create_segment, record_line, segment_file, segments_of
+from kgrec.events.tail import LogTail
 
 DEFAULT_SEGMENT_BYTES = 64 * 2**20
 _log = logging.getLogger(__name__)
@@ -64,14 +66,24 @@ class EventLog:
     Args:
         folder: The log; made where it is not there.
         segment_bytes: Size at which the next file is begun.
+        shared: Let other processes that say the same write to it, too: each takes the turn for
+            one batch, and first takes in what the others wrote.
 
     Raises:
-        EventLogError: Another process writes to it, or its newest file is damaged.
+        EventLogError: Another process writes to it alone, or this one would while others write,
+            or its newest file is damaged.
     """
 
-    def __init__(self, folder: Path, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        shared: bool = False,
+    ) -> None:
         self.folder = folder
         self._segment_bytes = segment_bytes
+        self._shared = shared
         self._turn = threading.Condition()
         self._queue: list[_Waiting] = []
         self._writing = False
@@ -82,16 +94,19 @@ class EventLog:
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
         with ExitStack() as undo:
-            self._lock = _locked(folder / "writer.lock")
+            self._lock = lock_writers(folder, shared)
             undo.callback(os.close, self._lock)
-            self._seen = SeenIds(folder / "ids.sqlite")
-            undo.callback(self._seen.close)
-            self._recover()
+            self._turn_lock = os.open(folder / "turn.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            undo.callback(os.close, self._turn_lock)
+            with self._turn_of_processes():
+                self._seen = SeenIds(folder / "ids.sqlite")
+                undo.callback(self._seen.close)
+                self._recover()
             undo.pop_all()
 
     @property
     def end(self) -> int:
-        """The offset after the last event."""
+        """The offset after the last event; of a shared log, after the last that is known here."""
         return self._end
 
     def append(self, event: Event) -> Appended:
@@ -143,10 +158,11 @@ class EventLog:
             if self._closed:
                 return
             self._closed = True
-            self._flush_ids()
-            self._seen.close()
-            os.close(self._descriptor)
-            os.close(self._lock)
+            with self._turn_of_processes():
+                self._flush_ids()
+                self._seen.close()
+            for descriptor in (self._descriptor, self._turn_lock, self._lock):
+                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +182,8 @@ class EventLog:
     def _lead(self, batch: list[_Waiting]) -> None:
         """Write for all who wait, then let another lead."""
         try:
-            self._commit(batch)
+            with self._turn_of_processes():
+                self._commit(batch)
         except (OSError, EventLogError) as error:
             self._must_recover = True
             _fail(batch, self._told(error))
@@ -179,6 +196,8 @@ class EventLog:
     def _commit(self, batch: list[_Waiting]) -> None:
         if self._must_recover:
             self._recover()
+        elif self._shared:
+            self._catch_up()
         if self._size >= self._segment_bytes:
             self._open_segment(create_segment(self.folder, self._end))
         first, lines = self._end, list[bytes]()
@@ -247,11 +266,38 @@ class EventLog:
             self._seen.add([(stored.event.event_id, stored.offset)])
             self._flush_ids(only_if_due=True)
 
+    def _catch_up(self) -> None:
+        """Take in what other processes wrote since; cut off what one of them left half written."""
+        following = segment_file(self.folder, self._end)
+        rolled = following != self._file and following.is_file()
+        if os.fstat(self._descriptor).st_size == self._size and not rolled:
+            return
+        tail = LogTail(self.folder)
+        tail.move_to(self._end, self._file, self._size)
+        for stored in tail.read():
+            self._seen.add([(stored.event.event_id, stored.offset)])
+        assert tail.file is not None
+        self._open_segment(tail.file, tail.byte)
+        self._end = tail.offset
+        if os.fstat(self._descriptor).st_size != self._size:
+            self._recover()
+        # whoever wrote it may have been killed before it was synced, and a repeat of it be told of
+        os.fsync(self._descriptor)
+
+    @contextmanager
+    def _turn_of_processes(self) -> Iterator[None]:
+        """Keep other processes from writing meanwhile; the system ends the turn of a dead one."""
+        fcntl.flock(self._turn_lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn_lock, fcntl.LOCK_UN)
+
     def _open_segment(self, file: Path, size: int = len(HEADER)) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
-        self._size = size
+        self._file, self._size = file, size
 
     def _flush_ids(self, *, only_if_due: bool = False) -> None:
         if only_if_due and not self._seen.is_due:
@@ -276,11 +322,16 @@ def _fail(batch: Sequence[_Waiting], message: str) -> None:
             one.error = message
 
 
-def _locked(file: Path) -> int:
-    """Return a descriptor that holds the writer's lock; the system frees it with the process."""
+def lock_writers(folder: Path, shared: bool) -> int:
+    """Return a descriptor that holds the writers' lock; the system frees it with the process.
+
+    Raises:
+        EventLogError: Another process holds it.
+    """
+    file = folder / "writer.lock"
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.read(descriptor, 40).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)

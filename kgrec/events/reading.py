@@ -53,7 +53,7 @@ def read_events(
     until: int | None = None,
     keep: Callable[[Event], bool] | None = None,
 ) -> Iterator[StoredEvent]:
-    """Yield events in the order of their offsets, one in memory at a time.
+    """Yield events in the order of their offsets, one in memory at a time; purged ones are not.
 
     Args:
         folder: The log.
@@ -92,9 +92,9 @@ def _between(
             if record.offset >= until:
                 return
             reached = record.offset + 1
-            if record.offset < start:
+            if record.offset < start or record.is_purged:
                 continue
-            event = _decoded(record.payload, record.offset, segment.file)
+            event = decoded(record.payload, record.offset, segment.file)
             if keep is None or keep(event):
                 yield StoredEvent(record.offset, event)
         if reached < min(end, until):
@@ -104,7 +104,12 @@ def _between(
             )
 
 
-def _decoded(payload: bytes, offset: int, file: Path) -> Event:
+def decoded(payload: bytes, offset: int, file: Path) -> Event:
+    """Return the event of a record.
+
+    Raises:
+        EventLogError: It is none.
+    """
     try:
         return Event.decoded(payload)
     except ValidationError as error:

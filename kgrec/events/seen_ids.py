@@ -23,7 +23,7 @@ INSERT OR IGNORE INTO reached VALUES (0, 0);
 
 
 class SeenIds:
-    """Event id -> offset. One thread at a time.
+    """Event id -> offset. One thread at a time, and one process of those that have it open.
 
     Args:
         file: The index; made anew where it is absent or no index.
@@ -71,7 +71,9 @@ class SeenIds:
                 self._database.executemany(
                     "INSERT OR IGNORE INTO seen VALUES (?, ?)", self._recent.items()
                 )
-                self._database.execute("UPDATE reached SET event_offset = ?", (self.reached,))
+                # another process may have written more
+                query = "UPDATE reached SET event_offset = max(event_offset, ?)"
+                self._database.execute(query, (self.reached,))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         self._recent.clear()

@@ -25,6 +25,7 @@ from kgrec.errors import EventLogError
 
 SUFFIX = ".events"
 HEADER = b"kgrec event log 1\n"
+PURGED = b"null"  # then spaces: a purged record is as long as before, so that places stay
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Record:
     payload: bytes
     end: int
 
+    @property
+    def is_purged(self) -> bool:
+        """Whether the event was taken away; its place in the log stays."""
+        return self.payload.startswith(PURGED)
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -58,11 +64,14 @@ class Segment:
     first: int
     last: bool
 
-    def records(self, until_byte: int | None = None) -> Iterator[Record]:
+    def records(
+        self, until_byte: int | None = None, since: tuple[int, int] | None = None
+    ) -> Iterator[Record]:
         """Yield the records in order, every checksum verified, a line at a time.
 
         Args:
             until_byte: Where the file is taken to end; None for its present end.
+            since: Offset of the first record wanted and the byte where it begins; None for all.
 
         Raises:
             EventLogError: A record that was acknowledged is damaged. A torn end of the newest
@@ -75,7 +84,8 @@ class Segment:
                 if self.last and HEADER.startswith(header):
                     return  # killed while it was made
                 raise self._damaged(0, self.first)
-            expected, start = self.first, len(HEADER)
+            expected, start = since or (self.first, len(HEADER))
+            handle.seek(start)
             while start < end:
                 record = _parsed(handle.readline(), start)
                 if record is None or record.offset != expected or record.end > end:
@@ -118,10 +128,15 @@ def check_joined(segment: Segment, end: int) -> None:
 
 def create_segment(folder: Path, first: int) -> Path:
     """Make an empty segment and return its file when it is on disk."""
-    file = folder / f"{first:020d}{SUFFIX}"
+    file = segment_file(folder, first)
     write_synced(file, HEADER)
     sync_folder(folder)
     return file
+
+
+def segment_file(folder: Path, first: int) -> Path:
+    """Return the file of the segment that begins at an offset."""
+    return folder / f"{first:020d}{SUFFIX}"
 
 
 def record_line(offset: int, first: int, payload: bytes) -> bytes:

@@ -33,6 +33,7 @@ def build_graph(
     gated: bool = False,
     accepted: Mapping[str, str] | None = None,
     events: TakenEvents | None = None,
+    state: Path | None = None,
 ) -> tuple[Snapshot, dict[str, Any]]:
     """Build and publish a snapshot; return it, and what the build counted.
 
@@ -45,6 +46,7 @@ def build_graph(
         gated: Whether the data set's gates judge the change from the published snapshot.
         accepted: Name of a gate that may fail this once -> why.
         events: Of a log, to be added to the tables' interactions.
+        state: Serving folder whose ledger says who is left out; None: nobody.
 
     Raises:
         GraphEtlError: As the build raised it.
@@ -53,7 +55,7 @@ def build_graph(
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     options = {"data": data, "store_name": store_name, "gated": gated, "accepted": accepted}
-    arguments = (there, source, out, options, events)
+    arguments = (there, source, out, options, events, state)
     child = context.Process(target=_build, args=arguments, name="graph-etl build")
     child.start()
     there.close()
@@ -95,8 +97,10 @@ def _build(
     out: Path,
     options: dict[str, Any],
     events: TakenEvents | None,
+    state: Path | None,
 ) -> None:
     from graph_etl.builds import build_into
+    from kgrec.serving.forgotten import ForgottenUsers
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -106,7 +110,14 @@ def _build(
     try:
         with disk_faults_told(out):
             extra = None if events is None else events.interactions()
-            built = build_into(source, out=out, progress=tell, extra_interactions=extra, **options)
+            built = build_into(
+                source,
+                out=out,
+                progress=tell,
+                extra_interactions=extra,
+                leave_out=None if state is None else ForgottenUsers(state).among,
+                **options,
+            )
     except (GraphEtlError, KgrecError) as error:
         messages.send(("error", error))
     else:

@@ -31,20 +31,20 @@ from kgrec.data.splits import Split, SplitConfig, make_split
 from kgrec.evaluation.beyond_accuracy import catalogue_facts
 from kgrec.evaluation.environment import git_commit
 from kgrec.evaluation.ledger import TestLedger
-from kgrec.jobs.comparison import TOWERS, Comparison, source_names
+from kgrec.jobs.comparison import TOWERS, Comparison, check_quotas, source_names
 from kgrec.jobs.disk_faults import disk_faults_told
 from kgrec.jobs.measure import Referee
 from kgrec.jobs.model_gate import judge
-from kgrec.jobs.night_events import TakenEvents, end_to_take, take_in
+from kgrec.jobs.night_events import TakenEvents, end_to_take, purge_taken, take_in
 from kgrec.jobs.night_journal import NightJournal, night_lock
 from kgrec.jobs.night_warm_start import earlier_towers
 from kgrec.jobs.prepare import Prepared, prepare
 from kgrec.jobs.progress import Progress
+from kgrec.jobs.purge import drop_versions
 from kgrec.jobs.settings import tuned_settings, tuned_towers
 from kgrec.jobs.workspace import Workspace
+from kgrec.serving.forgotten import ForgottenUsers
 
-ROWS = "rows"  # of the rankers, kept while a night lasts
-EVENTS = "events"  # taken in from the log, kept
 Outcome = Literal["published", "unchanged", "refused"]
 
 
@@ -95,6 +95,7 @@ def nightly(
     tell = progress or (lambda step, share: None)
     workspace = Workspace(out)
     workspace.prepare()
+    check_quotas(config)
     with disk_faults_told(out), night_lock(workspace.nights / "lock"):
         digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
         journal = NightJournal.open(workspace.nights / "journal.json", digest)
@@ -102,10 +103,14 @@ def nightly(
             outcome, reason = _steps(config, workspace, journal, accepted, tell)
         except GateError as error:
             outcome, reason = "refused", str(error)
+        if config.state is not None:
+            ledger = ForgottenUsers(config.state)
+            dropped = drop_versions(workspace, ledger)
+            journal.record("forgotten", {"users": len(ledger), **dropped.to_dict()})
         journal.record("end", {"outcome": outcome, "reason": reason})
         night = _summed_up(workspace, journal, outcome, reason)
         journal.finish()
-        shutil.rmtree(workspace.nights / ROWS, ignore_errors=True)
+        shutil.rmtree(workspace.night_rows, ignore_errors=True)
         prune_artifacts(workspace.artifacts, workspace.current, config.keep_artifacts)
         tell(outcome, 1.0)
         return night
@@ -119,7 +124,15 @@ def _steps(
     tell: Progress,
 ) -> tuple[Outcome, str]:
     events = _events(config, workspace, journal, tell)
-    prepared = prepare(config, workspace, tell, gated=True, accepted=accepted, events=events)
+    prepared = prepare(
+        config,
+        workspace,
+        tell,
+        gated=True,
+        accepted=accepted,
+        events=events,
+        state=config.state,
+    )
     snapshot_id = prepared.dataset.snapshot_id
     if journal.steps.get("graph", {}).get("snapshot_id") != snapshot_id:
         journal.keep_only("events")  # the tables changed while the night was stopped
@@ -127,6 +140,9 @@ def _steps(
     if events is not None:
         journal.record("events", {"until": events.until, **events.counts(prepared.audit)})
     published = load_artifact(workspace.current) if workspace.current.is_file() else None
+    trained = journal.steps.get("train")
+    if trained is not None and not (workspace.artifacts / str(trained["artifact"])).is_dir():
+        journal.keep_only("events", "graph")  # a purge deleted it
     if "train" not in journal.steps:
         if published is not None and _same(published.manifest, snapshot_id, config):
             return "unchanged", "neither the graph, the events nor the settings changed"
@@ -161,12 +177,15 @@ def _events(
     """Return the events of the night, up to where the log ended when it first began."""
     if config.event_log is None:
         return None
-    folder = workspace.nights / EVENTS
+    folder = workspace.taken_events
     if "events" not in journal.steps:
         journal.record("events", {"until": end_to_take(config.event_log, folder)})
     tell("taking in the event log", 0.0)
     until = int(journal.steps["events"]["until"])
-    return take_in(config.event_log, folder, until, config.events_left_out)
+    forgotten = None if config.state is None else ForgottenUsers(config.state)
+    if forgotten is not None:
+        purge_taken(folder, forgotten)
+    return take_in(config.event_log, folder, until, config.events_left_out, forgotten)
 
 
 def _train(
@@ -188,7 +207,7 @@ def _train(
     )
     referee = Referee(workspace, split, facts, config.cutoffs, config.seed)
     comparison = Comparison(
-        config, prepared, split, tuned, towers, referee, tell, rows_folder=workspace.nights / ROWS
+        config, prepared, split, tuned, towers, referee, tell, rows_folder=workspace.night_rows
     )
     earlier = earlier_towers(published, config, prepared.dataset, events)
     comparison.earlier_towers = earlier
@@ -263,6 +282,14 @@ def _markdown(night: Night) -> str:
     if "read" in events:
         lost = "".join(f", {rows} {reason}" for reason, rows in events["dropped"].items())
         lines.append(f"- event log: {events['read']} events, {events['kept']} taken{lost}")
+    forgotten = night.steps.get("forgotten")
+    if forgotten:
+        deleted = len(forgotten["snapshots"]) + len(forgotten["artifacts"])
+        lines.append(
+            f"- forgotten users: {forgotten['users']} in the ledger, {deleted} versions that held "
+            "some are deleted"
+        )
+        lines += [f"  - still held by {place}" for place in forgotten["still_held"]]
     measured = night.steps.get("measure")
     if measured:
         published = measured["published"]

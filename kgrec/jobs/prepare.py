@@ -65,6 +65,7 @@ def prepare(
     gated: bool = False,
     accepted: Mapping[str, str] | None = None,
     events: TakenEvents | None = None,
+    state: Path | None = None,
 ) -> Prepared:
     """Build the snapshot of a run, publish it, and return what models start from.
 
@@ -75,6 +76,7 @@ def prepare(
         gated: Whether the data set's gates judge the change from the published snapshot.
         accepted: Name of a gate that may fail this once -> why.
         events: Of a log, to be added to the tables' interactions.
+        state: Serving folder whose ledger says who is left out; None: nobody.
 
     Raises:
         FetchError: Public data is asked for and cannot be had.
@@ -90,6 +92,7 @@ def prepare(
         gated=gated,
         accepted=accepted,
         events=events,
+        state=state,
     )
     dataset, data_audit = audit_dataset(dataset_from_snapshot(snapshot, config.seed))
     if not config.learn_from_texts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import threading
@@ -19,6 +20,7 @@ from kgrec.serving.journal import Journal
 
 LEDGER, KEY = "forgotten.ledger", "forgotten.key"
 _KEY_BYTES = 32
+_log = logging.getLogger(__name__)
 
 
 class ForgottenUsers:
@@ -44,6 +46,7 @@ class ForgottenUsers:
                 "could tell who is to be forgotten; restore the key from a copy"
             )
         self._hashes: frozenset[str] = frozenset()
+        self._stamp = self._stamp_now()
         self.refresh()
 
     def __len__(self) -> int:
@@ -82,12 +85,44 @@ class ForgottenUsers:
             if self._key is not None:
                 self._take_in()
 
+    def follow(self) -> None:
+        """Read the ledger again if another process has written to it; cheap where none has.
+
+        One that has become unreadable changes nothing but the log: who was in it stays forgotten.
+        """
+        stamp = self._stamp_now()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self.refresh()
+        except ServingStateError:
+            _log.exception("the ledger of forgotten users was not read again")
+
+    def mark(self, user_id: str | int) -> str:
+        """Return what stands for a user where no id may: the hash under the ledger's key."""
+        with self._writing:
+            if self._key is None:
+                self._key = _make_key(self.folder / KEY)
+        return self._hash(str(user_id))
+
+    def marks(self) -> frozenset[str]:
+        """Return the marks of all who are forgotten."""
+        return self._hashes
+
     def among(self, user_ids: Iterable[str]) -> set[str]:
         """Return which of these users are to be forgotten."""
         return {user_id for user_id in user_ids if self(user_id)}
 
     def _take_in(self) -> None:
         self._hashes |= frozenset(self._journal().lines())
+
+    def _stamp_now(self) -> tuple[int, int]:
+        try:
+            found = (self.folder / LEDGER).stat()
+        except OSError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_size)
 
     def _hash(self, user_id: str) -> str:
         assert self._key is not None  # there are hashes, or forget() has made it

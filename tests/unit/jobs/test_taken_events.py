@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -9,10 +10,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from kgrec.errors import DataError
-from kgrec.events import Event, EventLog
+from kgrec.events import Event, EventLog, purge_events
 from kgrec.events.segments import segments_of
 from kgrec.jobs import night_events
-from kgrec.jobs.night_events import take_in
+from kgrec.jobs.night_events import purge_taken, take_in
 
 
 def append(log: Path, numbers: range, **changes: object) -> None:
@@ -142,3 +143,52 @@ def test_an_empty_log_gives_no_interactions(tmp_path: Path) -> None:
     taken = take_in(tmp_path / "log", tmp_path / "in", 0, ("impression",))
     assert taken.interactions().height == 0
     assert taken.counts(audit_of(0)) == {"read": 0, "kept": 0, "dropped": {}}
+
+
+def of(*users: str) -> Callable[[str], bool]:
+    return lambda user: user in users
+
+
+def test_forgotten_users_leave_an_empty_row(log: Path, tmp_path: Path) -> None:
+    taken = take_in(log, tmp_path / "in", 10, ("impression",), of("u0", "u4", "u9"))
+    assert taken.interactions()["user_id"].to_list() == ["u1", "u2", "u3", "u5", "u6", "u7", "u8"]
+    audit = audit_of(5, **{"forgotten user": 1, "unknown item": 1})
+    assert taken.counts(audit) == {
+        "read": 10,
+        "kept": 5,
+        "dropped": {"forgotten user": 4, "unknown item": 1},
+    }
+    append(log, range(10, 12))
+    assert take_in(log, tmp_path / "in", 12).until == 12  # the last event taken in is u8's
+
+
+def test_purged_rows_are_empty_and_the_rest_as_it_was(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night_events, "_EVENTS_PER_FILE", 4)
+    before = take_in(log, tmp_path / "in", 10).interactions()
+    assert purge_taken(tmp_path / "in", of("u0", "u9", "nobody")) == 2
+    assert purge_taken(tmp_path / "in", of("u0", "u9")) == 0
+    after = take_in(log, tmp_path / "in", 10)
+    assert_frame_equal(after.interactions(), before.slice(1, 8))
+    assert after.counts(audit_of(8))["dropped"] == {"forgotten user": 2}
+
+
+def test_a_log_that_was_purged_before_the_files_is_the_same_log(log: Path, tmp_path: Path) -> None:
+    take_in(log, tmp_path / "in", 10)
+    purge_events(log, lambda event: event.user_id in ("u3", "u9"))
+    append(log, range(10, 12))
+    taken = take_in(log, tmp_path / "in", 12)
+    assert taken.interactions()["user_id"].to_list()[-3:] == ["u9", "u10", "u11"]
+    purge_taken(tmp_path / "in", of("u3", "u9"))
+    fresh = take_in(log, tmp_path / "fresh", 12)
+    assert_frame_equal(taken.interactions(), fresh.interactions())
+    assert fresh.counts(audit_of(10))["dropped"] == {"forgotten user": 2}
+
+
+def test_a_lost_row_is_not_taken_for_a_forgotten_one(log: Path, tmp_path: Path) -> None:
+    taken = take_in(log, tmp_path / "in", 10)
+    [file] = taken.files
+    pl.read_parquet(file).head(9).write_parquet(file)
+    with pytest.raises(DataError, match="Expected 10 events = kept"):
+        taken.counts(audit_of(9))
