@@ -28,21 +28,27 @@ def serve(
     no_auth: Annotated[bool, typer.Option(help="No keys; on a loopback address alone.")] = False,
     event_log: Annotated[Path | None, typer.Option(help="Folder that events go to.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of the forgotten.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; one alone for now.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; more than one need --redis.")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(help="Redis that workers share: redis://localhost:6379/0.")
+    ] = None,
 ) -> None:
     """Serve an artifact over HTTP; changes to the next one when the pointer moves."""
     from kgrec.http.settings import ServeConfig, load_serve_config
 
-    given = {"keys": keys, "event_log": event_log, "state": state}
+    given: dict[str, Any] = {"keys": keys, "event_log": event_log, "state": state}
+    given |= {"workers": workers, "redis": redis}
     said: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if no_auth:
         said["no_auth"] = True
     with user_errors():
         _check_installed()
-        from kgrec.http.server import serve as serve_http
+        from kgrec.http.start import serve as serve_http
 
         loaded = ServeConfig() if config is None else load_serve_config(config)
-        serve_http(path, loaded.model_copy(update=said), host=host, port=port, workers=workers)
+        serve_http(path, loaded.model_copy(update=said), host=host, port=port)
 
 
 @keys_app.command("add")

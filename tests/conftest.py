@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["neo4j_fixtures", "llm_fixtures"]
+pytest_plugins = ["neo4j_fixtures", "llm_fixtures", "redis_fixtures"]
 
 # In CI the same examples at every run: new ones are looked for on people's machines.
 settings.register_profile("ci", derandomize=True)

@@ -1,7 +1,11 @@
-"""Services over the made-up artifact of serving_data: in process, and on a port of this machine."""
+"""Services over the made-up artifact of serving_data: in process, on a port, by their command."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +21,8 @@ from kgrec.http.app import build_app
 from kgrec.http.server import DrainingServer
 from kgrec.http.service import Service
 from kgrec.http.settings import ServeConfig
+
+STARTED_WITHIN_S = 120.0
 
 
 class Stalled(Recommender):
@@ -96,3 +102,32 @@ def make_service(root: Path, kind: type[Recommender], settings: dict[str, Any]) 
         root / "current", event_log=config.event_log, state=config.state, scorers=SCORERS
     )
     return Service(recommender, config, root / "current")
+
+
+@contextmanager
+def command(root: Path, *options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running 'kgrec serve' on a free port, and its address, read off its log."""
+    log = root / "serve.log"
+    start = "import sys; from kgrec.cli import app; sys.argv[0] = 'kgrec'; app()"
+    words = ["serve", root / "current", "--port", 0, *options]
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-c", start, *map(str, words)],
+            stderr=stream,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        end = time.monotonic() + STARTED_WITHIN_S
+        found: list[str] = []
+        while not found and process.poll() is None and time.monotonic() < end:
+            found = re.findall(r"http://[\d.:]+", log.read_text())
+            time.sleep(0.05)
+        assert found, log.read_text()
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

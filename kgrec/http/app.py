@@ -79,9 +79,11 @@ def build_api(service: Service | None = None) -> FastAPI:
 
 def _add_status(app: FastAPI) -> None:
     @app.get("/health", responses={})
-    async def health() -> Health:
+    async def health(request: Request) -> Health:
         """Tell that the process is alive."""
-        return Health(status="ok")
+        service: Service = request.app.state.service
+        source = service.recommender.users_from
+        return Health(status="degraded" if source == "log" else "ok", users_from=source)
 
     @app.get("/ready", responses={503: {"model": Ready, "description": "It is stopping."}})
     async def ready(request: Request, response: Response) -> Ready:
@@ -98,6 +100,7 @@ def _add_status(app: FastAPI) -> None:
     async def metrics(request: Request) -> Response:
         """Return the metrics as Prometheus reads them."""
         service: Service = request.app.state.service
+        service.tell_measures()
         return Response(service.measures.text(), media_type=CONTENT_TYPE)
 
 

@@ -1,8 +1,9 @@
 """From the model's answer down to popular items: a well-formed request is always answered.
 
 personalised -> the last answer to the same request -> popular items. The model is asked on a few
-threads; one that does not come back keeps its thread, and where none is free the rungs below
-answer. What is popular is known beforehand, so that the last rung needs no model at all.
+threads, for those who wait together (batching.py); a call that does not come back keeps its thread,
+and where none is free the rungs below answer. What is popular is known beforehand, so that the last
+rung needs no model at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from kgrec.errors import RequestError
 from kgrec.http.answer_cache import AnswerCache, Kept, request_key
+from kgrec.http.batching import Batching
 from kgrec.http.requests import Person, Wanted, WantedForPeople
 from kgrec.http.settings import ServeConfig
 from kgrec.serving.answers import Recommendations
@@ -55,6 +57,7 @@ class Ladder:
         self._config = config
         self.cache = AnswerCache(config.cached_answers)
         self._model = _Threads(config.threads, "model")
+        self._batches = Batching(self._ask_each, config.timeout_s / 10)
         self._spare = _Threads(2, "fallback")
         self._writes = _Threads(config.threads, "write")
         self._preparing = threading.Lock()
@@ -78,9 +81,12 @@ class Ladder:
         """
         asked_at = self.cache.generation
         try:
-            answers = await self._model.call(
-                lambda: self._personal(people, wanted), self._config.timeout_s
-            )
+            if len(people) == 1 and not wanted.filters and not wanted.exclude:
+                answers = [await self._with_others(people[0], wanted)]
+            else:
+                answers = await self._model.call(
+                    lambda: self._personal(people, wanted), self._config.timeout_s
+                )
         except NoAnswerError as error:
             return [await self._below(person, wanted, str(error)) for person in people]
         for person, answer in zip(people, answers, strict=True):
@@ -140,6 +146,40 @@ class Ladder:
         """Take no further work; what runs is not waited for."""
         for threads in (self._model, self._spare, self._writes):
             threads.close()
+
+    async def _with_others(self, person: Person, wanted: WantedForPeople) -> Recommendations:
+        """Ask for one person, together with those who wait meanwhile and want the same."""
+        kind = (wanted.k, wanted.explain, wanted.now, wanted.skip_unknown)
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                return await self._batches.ask(kind, (person, wanted))
+        except TimeoutError as error:
+            raise NoAnswerError(_LATE) from error
+
+    async def _ask_each(
+        self, asked: Sequence[tuple[Person, WantedForPeople]]
+    ) -> Sequence[Recommendations | Exception]:
+        """Return an answer, or the error that is to be told, for each who waits for one."""
+        people, wanted = [person for person, _ in asked], asked[0][1]
+
+        def ask() -> list[Recommendations | Exception]:
+            try:
+                return list(self._personal(people, wanted))
+            except Exception:
+                if len(people) == 1:
+                    raise
+            return [self._alone(person, wanted) for person in people]
+
+        return await self._model.call(ask, self._config.timeout_s)
+
+    def _alone(self, person: Person, wanted: WantedForPeople) -> Recommendations | Exception:
+        try:
+            return self._personal([person], wanted)[0]
+        except RequestError as error:
+            return error
+        except Exception:
+            _log.exception("a call failed")
+            return NoAnswerError(_BROKEN)
 
     def _personal(self, people: Sequence[Person], wanted: WantedForPeople) -> list[Recommendations]:
         """Ask in one batch for those with a history of their own, in one for the others."""

@@ -1,10 +1,18 @@
-"""What Prometheus is told: requests, latencies, rungs, swaps; no ids of users or items."""
+"""What Prometheus is told: requests, latencies, rungs, swaps; no ids of users or items.
+
+Several workers write into one folder, named by the environment, and whoever is asked tells of all:
+counts are those of all workers since the service began, gauges those of the workers that live.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -41,10 +49,38 @@ class Measures:
         self.swaps = Counter(
             "kgrec_artifact_swaps_total", "Artifact changes.", ["outcome"], registry=registry
         )
-        self.artifact = Info("kgrec_artifact", "The artifact that answers.", registry=registry)
-        self.in_flight = Gauge("kgrec_http_in_flight", "Requests in the works.", registry=registry)
-        self.cached = Gauge("kgrec_cached_answers", "Last answers in memory.", registry=registry)
+        self.starts = Counter(
+            "kgrec_worker_starts_total", "Processes that began to answer.", registry=registry
+        )
+        self.state_faults = Counter(
+            "kgrec_shared_state_faults_total",
+            "How often Redis failed, was late, or had lost something.",
+            registry=registry,
+        )
+        self.artifact = _gauge(
+            registry, "kgrec_artifact_info", "Workers that answer from it.", "artifact_id"
+        )
+        self.users_from = _gauge(
+            registry, "kgrec_users_from", "Workers by where events of users come from.", "source"
+        )
+        self.in_flight = _gauge(registry, "kgrec_http_in_flight", "Requests in the works.")
+        self.cached = _gauge(registry, "kgrec_cached_answers", "Last answers in memory.")
 
     def text(self) -> bytes:
         """Return all metrics as Prometheus reads them."""
-        return generate_latest(self.registry)
+        if FOLDER not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Gauge:
+    return Gauge(name, what, labels, registry=registry, multiprocess_mode="livesum")
+
+
+def move(gauge: Gauge, before: str, now: str) -> None:
+    """Count this process under another label than before."""
+    if before:
+        gauge.labels(before).set(0)
+    gauge.labels(now).set(1)

@@ -142,7 +142,10 @@ class Health(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    status: Literal["ok"]
+    status: Literal["ok", "degraded"]
+    """Degraded: it answers, without the Redis that it should share with other workers."""
+    users_from: Literal["memory", "redis", "log"]
+    """Where events of users come from: this process, Redis, or the event log while Redis fails."""
 
 
 class Ready(BaseModel):

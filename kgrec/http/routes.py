@@ -51,7 +51,11 @@ class Call:
             self._told["rungs"] = rungs
 
 
-This = Annotated[Call, Depends(Call)]
+async def _call(request: Request) -> Call:
+    return Call(request)  # a class, or a function that is not async, would be called on a thread
+
+
+This = Annotated[Call, Depends(_call)]
 
 
 @router.post("/recommend")

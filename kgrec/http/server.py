@@ -1,4 +1,4 @@
-"""Runs the service: checks that it may start, loads the artifact, listens, and stops in order.
+"""Runs one process of the service: loads the artifact, listens, and stops in order.
 
 On SIGTERM or SIGINT new requests are told to ask elsewhere (503) while those in the works end;
 then the port is closed. A second signal closes it at once.
@@ -6,15 +6,20 @@ then the port is closed. A second signal closes it at once.
 
 from __future__ import annotations
 
-import ipaddress
-import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
-from kgrec.errors import ConfigError
+from kgrec.errors import KgrecError
 from kgrec.http.app import build_app
 from kgrec.http.request_log import log_to, tell
 from kgrec.http.service import Service
@@ -22,69 +27,57 @@ from kgrec.http.settings import ServeConfig
 from kgrec.serving.recommender import Recommender
 
 
-def serve(
-    path: Path, config: ServeConfig, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1
-) -> None:
-    """Serve an artifact until a signal to stop comes.
-
-    Args:
-        path: Pointer file, which is watched, or artifact folder.
-        config: Limits and folders.
-        host: Address to listen on.
-        port: Port to listen on, 0 for any that is free.
-        workers: Processes; one alone for now.
+def serve_alone(path: Path, config: ServeConfig, host: str, port: int) -> None:
+    """Serve as the one process there is, until a signal to stop comes.
 
     Raises:
-        ConfigError: It may not start: no keys, keys open to others, more workers than one.
         ArtifactError: The artifact cannot be loaded.
     """
-    check_may_start(config, host, workers)
-    recommender = Recommender.load(path, event_log=config.event_log, state=config.state)
-    service = Service(recommender, config, path)
+    DrainingServer(_loaded(path, config), host, port).run()
+
+
+def serve_as_worker(
+    path: Path,
+    config: ServeConfig,
+    host: str,
+    port: int,
+    listener: socket.socket,
+    news: Connection,
+) -> None:
+    """Serve as one process of several until it is asked to stop, or its supervisor is gone.
+
+    Args:
+        path: Pointer file or artifact folder.
+        config: Limits, folders and workers.
+        host: Address of the socket.
+        port: Its port.
+        listener: The socket, which all workers share.
+        news: Where it tells that it answers, or why it cannot.
+    """
+    os.setpgid(0, 0)  # an interrupt at the terminal is for the supervisor to pass on
     log_to()
-    if config.no_auth:
-        tell("no keys: everybody on this machine may ask", level=logging.WARNING)
-    DrainingServer(service, host, port).run()
-
-
-def check_may_start(config: ServeConfig, host: str, workers: int) -> None:
-    """Refuse what would be open to strangers or answer from several truths.
-
-    Raises:
-        ConfigError: The message says what to do.
-    """
-    if workers != 1:
-        raise ConfigError(
-            f"Expected one worker, got {workers}: the event log has one writer, and what users do "
-            "is kept in the memory of one process; raise 'threads' instead, or serve replicas "
-            "that only read behind a balancer"
-        )
-    if config.keys is not None and config.no_auth:
-        raise ConfigError("Expected a file of keys or --no-auth, got both; leave one out")
-    if config.keys is None and not config.no_auth:
-        raise ConfigError(
-            "Expected a file of API keys, got none; make one with 'kgrec keys add FILE --scope "
-            "read' and name it with --keys FILE, or say --no-auth on a loopback address"
-        )
-    if config.no_auth and not is_loopback(host):
-        raise ConfigError(
-            f"Expected a loopback address with --no-auth, got {host!r}, which others can reach; "
-            "name a file of keys with --keys FILE"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine alone.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        service = _loaded(path, config)
+    except KgrecError as error:
+        news.send(str(error))
+        raise SystemExit(1) from None
+    server = DrainingServer(service, host, port, started=lambda: news.send(None))
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def stop_with_parent() -> None:
+        wait([parent.sentinel])
+        server.handle_exit(signal.SIGTERM, None)
+
+    threading.Thread(target=stop_with_parent, name="kgrec-parent", daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def _loaded(path: Path, config: ServeConfig) -> Service:
+    recommender = Recommender.load(
+        path, event_log=config.event_log, state=config.state, shared=config.shared
+    )
+    return Service(recommender, config, path)
 
 
 class DrainingServer(uvicorn.Server):
@@ -94,10 +87,14 @@ class DrainingServer(uvicorn.Server):
         service: What answers.
         host: Address to listen on.
         port: Port to listen on.
+        started: Called when it answers.
     """
 
-    def __init__(self, service: Service, host: str, port: int) -> None:
+    def __init__(
+        self, service: Service, host: str, port: int, started: Callable[[], None] | None = None
+    ) -> None:
         self.service = service
+        self._tell_started = started
         self._asked_to_stop = 0.0
         super().__init__(
             uvicorn.Config(
@@ -110,6 +107,12 @@ class DrainingServer(uvicorn.Server):
                 timeout_graceful_shutdown=int(service.config.drain_timeout_s) + 1,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and tell so."""
+        await super().startup(sockets)
+        if self.started and self._tell_started is not None:
+            self._tell_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; at the second signal stop at once."""

@@ -1,16 +1,19 @@
-"""One service: what its requests share, and the thread that follows pointer and keys."""
+"""One service: what its requests share, and the threads that follow pointer, keys and the other
+workers.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from kgrec.errors import KgrecError
 from kgrec.http.keys import KeyFile, KeyRing
 from kgrec.http.ladder import Ladder
-from kgrec.http.measures import Measures
+from kgrec.http.measures import Measures, move
 from kgrec.http.rate_limit import TokenBuckets
 from kgrec.http.request_log import tell
 from kgrec.http.settings import ServeConfig
@@ -45,23 +48,52 @@ class Service:
         self._pointer = pointer
         self._seen = self._stamp()
         self._try_again = 0.0
+        self._artifact_told = self._source_told = self._fault_told = ""
+        self._faults_told = 0
+        self._telling = threading.Lock()
         self._stop = threading.Event()
-        self._watch = threading.Thread(target=self._follow, name="kgrec-watch", daemon=True)
-        self.measures.artifact.info({"artifact_id": recommender.artifact_id})
-        self.measures.cached.set_function(lambda: len(self.ladder.cache))
-        self.measures.in_flight.set_function(lambda: self.in_flight)
+        self._threads = [
+            threading.Thread(target=self._every, args=arguments, name=name, daemon=True)
+            for name, *arguments in (
+                ("kgrec-watch", self.look, config.poll_s),
+                ("kgrec-follow", self.follow, config.follow_s),
+            )
+        ]
 
     def start(self) -> None:
         """Begin to watch."""
-        self._watch.start()
+        self.measures.starts.inc()
+        self.tell_measures()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop watching, and close what writes."""
         self._stop.set()
-        if self._watch.is_alive():
-            self._watch.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         self.ladder.close()
         self.recommender.close()
+
+    def follow(self) -> None:
+        """Take in what other workers did; what cannot be read changes nothing."""
+        try:
+            if self.recommender.follow():
+                self.ladder.items_changed()
+            if self.config.prepare_items and self.config.state is not None:
+                self.recommender.prepare_items()
+            self._fault_told = ""
+        except KgrecError as error:
+            if str(error) != self._fault_told:  # it will be met again in a moment
+                self._fault_told = str(error)
+                tell("other workers not followed", level=logging.ERROR, error=str(error))
+        self.tell_measures()
+
+    def tell_measures(self) -> None:
+        """Set what is measured as it is now."""
+        with self._telling:
+            self._tell_measures()
 
     def look(self) -> None:
         """Look at the pointer and the keys once; what cannot be read changes nothing."""
@@ -86,13 +118,30 @@ class Service:
         if swapped:
             self.ladder.prepare()
             self.measures.swaps.labels("done").inc()
-            self.measures.artifact.info({"artifact_id": self.recommender.artifact_id})
+            self.tell_measures()
             tell("artifact changed", artifact_id=self.recommender.artifact_id)
 
-    def _follow(self) -> None:
-        while not self._stop.wait(self.config.poll_s):
+    def _tell_measures(self) -> None:
+        measures, recommender = self.measures, self.recommender
+        measures.in_flight.set(self.in_flight)
+        measures.cached.set(len(self.ladder.cache))
+        artifact_id, source = recommender.artifact_id, recommender.users_from
+        if artifact_id != self._artifact_told:
+            move(measures.artifact, self._artifact_told, artifact_id)
+            self._artifact_told = artifact_id
+        if source != self._source_told:
+            move(measures.users_from, self._source_told, source)
+            level = logging.WARNING if source == "log" else logging.INFO
+            tell("events of users", source=source, level=level)
+            self._source_told = source
+        faults = recommender.shared_state_faults
+        measures.state_faults.inc(faults - self._faults_told)
+        self._faults_told = faults
+
+    def _every(self, do: Callable[[], None], pause_s: float) -> None:
+        while not self._stop.wait(pause_s):
             try:
-                self.look()
+                do()
             except Exception:
                 logging.getLogger("kgrec.http").exception("the watch failed")
 

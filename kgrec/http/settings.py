@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kgrec.errors import ConfigError
+from kgrec.serving.live_state import SharedConfig
 
 
 class ServeConfig(BaseModel):
@@ -23,6 +24,12 @@ class ServeConfig(BaseModel):
     """Folder that observed events are appended to; None: nothing can be observed."""
     state: Path | None = None
     """Folder of the forgotten users and the changed items; None: neither can be changed."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that answer; more than one need a Redis for what they share."""
+    redis: str | None = None
+    """Address of that Redis: redis://host:6379/0; its password stands in KGREC_REDIS_PASSWORD."""
+    redis_timeout_s: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    """How long one question to Redis may take before the event log answers in its place."""
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     """Largest request body."""
     max_history: int = Field(default=10_000, ge=1)
@@ -49,12 +56,23 @@ class ServeConfig(BaseModel):
     """Last answers kept in memory for the fallback."""
     poll_s: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Seconds between two looks at the pointer file and the file of keys."""
+    follow_s: float = Field(default=0.25, gt=0, allow_inf_nan=False)
+    """Seconds between two looks at what other workers did."""
+    prepare_items: bool = False
+    """Make ready beforehand what added items need, so that the first one does not take longer."""
     drain_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """How long, after a signal to stop, new requests are told 503 before the port is closed."""
     drain_timeout_s: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     """How long requests in the works may take to end after a signal to stop."""
     public_metrics: bool = False
     """Let /metrics be read without a key."""
+
+    @property
+    def shared(self) -> SharedConfig | None:
+        """What workers share besides their folders, None for one worker alone."""
+        if self.redis is None:
+            return None
+        return SharedConfig(redis=self.redis, timeout_s=self.redis_timeout_s)
 
 
 def load_serve_config(path: Path) -> ServeConfig:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.serving.catalogue import Catalogue
-from kgrec.serving.live_users import LiveEvent
+from kgrec.serving.live_state import LiveEvent
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class ItemChanges:
 
 
 class ItemJournal:
-    """The journal of one serving folder; one process writes.
+    """The journal of one serving folder; any process may write.
 
     Args:
         folder: The serving folder.
@@ -90,28 +90,47 @@ class ItemJournal:
 
     def __init__(self, folder: Path) -> None:
         self._journal = Journal(folder / JOURNAL, _HEADER)
+        self._stamp = (0, 0)
         self.changes = ItemChanges({}, frozenset())
-        for line in self._journal.lines():
-            self.changes = self._read(line)
+        self.follow()
+
+    def follow(self) -> ItemChanges:
+        """Return the state, with what other processes wrote; cheap where they wrote nothing.
+
+        Raises:
+            ServingStateError: The journal is damaged.
+        """
+        stamp = self._stamp_now()
+        if stamp != self._stamp:
+            changes = ItemChanges({}, frozenset())
+            for line in self._journal.lines():
+                changes = self._read(line, changes)
+            self._stamp, self.changes = stamp, changes
+        return self.changes
 
     def add(self, item: NewItem) -> ItemChanges:
         """Write that an item came, on disk when this returns."""
         self._journal.append(json.dumps({"add": item.model_dump(mode="json")}))
-        self.changes = self.changes.with_item(item)
-        return self.changes
+        return self.follow()
 
     def remove(self, item_id: str) -> ItemChanges:
         """Write that an item went, on disk when this returns."""
         self._journal.append(json.dumps({"remove": item_id}))
-        self.changes = self.changes.without(item_id)
-        return self.changes
+        return self.follow()
 
-    def _read(self, line: str) -> ItemChanges:
+    def _stamp_now(self) -> tuple[int, int]:
+        try:
+            found = self._journal.file.stat()
+        except OSError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_size)
+
+    def _read(self, line: str, before: ItemChanges) -> ItemChanges:
         try:
             content = json.loads(line)
             if "remove" in content:
-                return self.changes.without(str(content["remove"]))
-            return self.changes.with_item(NewItem.model_validate(content["add"]))
+                return before.without(str(content["remove"]))
+            return before.with_item(NewItem.model_validate(content["add"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ServingStateError(
                 f"Expected an item that came or went in {self._journal.file}, got {line[:60]!r}; "

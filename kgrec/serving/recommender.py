@@ -21,7 +21,7 @@ from kgrec.events import Event
 from kgrec.serving.asking import Asking
 from kgrec.serving.explanations import ExplanationConfig
 from kgrec.serving.feedback import Feedback
-from kgrec.serving.live_users import LiveConfig
+from kgrec.serving.live_state import LiveConfig, SharedConfig, UsersFrom
 from kgrec.serving.metrics import Meter, Metrics
 from kgrec.serving.new_items import AddedItem, make_item
 from kgrec.serving.observing import EventDetails, Observed, make_event
@@ -42,6 +42,8 @@ class Recommender(Asking):
         encoder: Folder or name of the encoder of the items' texts, for items that are added; None
             for the one that the artifact's towers name.
         live: How much is kept of what users did since the artifact was made.
+        event_log: Folder of the log that ``observe`` appends to; opened by ``load``.
+        shared: What other processes share that serve with the same folders.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Recommender(Asking):
         state: Path | None = None,
         encoder: str | Path | None = None,
         live: LiveConfig | None = None,
+        event_log: Path | None = None,
+        shared: SharedConfig | None = None,
     ) -> None:
         self._path: Path = artifact.path
         self._scorers: ScorerTypes | None = None
-        self._feedback = Feedback(state, live)
+        self._feedback = Feedback(state, live, event_log, shared)
         self._meter = Meter()
         self._changing = threading.Lock()
         self._shelf = Shelf(artifact, self._feedback.users, explanations, state, encoder)
@@ -73,6 +77,7 @@ class Recommender(Asking):
         explanations: ExplanationConfig | None = None,
         encoder: str | Path | None = None,
         live: LiveConfig | None = None,
+        shared: SharedConfig | None = None,
     ) -> Self:
         """Return a recommender for an artifact folder or the pointer file that names one.
 
@@ -88,6 +93,8 @@ class Recommender(Asking):
             encoder: Folder or name of the encoder of the items' texts, for items that are added;
                 None for the one that the artifact's towers name.
             live: How much is kept in memory of what users did since the artifact was made.
+            shared: What other processes share that serve with the same folders; each must call
+                ``follow`` every moment.
 
         Raises:
             ArtifactError: A file is absent, altered or not listed, the schema version is another,
@@ -96,13 +103,19 @@ class Recommender(Asking):
             ServingStateError: A file of ``state`` is damaged.
         """
         artifact = load_artifact(path, scorers=scorers)
-        folder = None if state is None else Path(state)
-        recommender = cls(artifact, explanations, state=folder, encoder=encoder, live=live)
+        recommender = cls(
+            artifact,
+            explanations,
+            state=None if state is None else Path(state),
+            encoder=encoder,
+            live=live,
+            event_log=None if event_log is None else Path(event_log),
+            shared=shared,
+        )
         recommender._path, recommender._scorers = Path(path), scorers
         if check_probes:
             recommender.check_probes()
-        if event_log is not None:
-            recommender._feedback.open_log(Path(event_log), artifact)
+        recommender._feedback.open_log(artifact)
         return recommender
 
     @property
@@ -233,7 +246,7 @@ class Recommender(Asking):
             ConfigError: The text encoder cannot be read.
         """
         with self._changing:
-            self._shelf.prepare()
+            self._shelf.warm_up()
 
     def remove_item(self, item_id: UserId) -> bool:
         """Take an item out of every answer that begins after this returns, and out of later ones.
@@ -276,6 +289,33 @@ class Recommender(Asking):
         self._meter.count("swaps")
         return True
 
+    def follow(self) -> bool:
+        """Take in what other processes did with the same folders; return whether items changed.
+
+        Who is forgotten is known at once without it.
+
+        Raises:
+            EventLogError: The event log is damaged.
+            ServingStateError: The journal of items is damaged.
+        """
+        self._feedback.look()
+        with self._changing:
+            changed = self._shelf.follow()
+            self._served = self._shelf.served
+        return changed
+
+    @property
+    def users_from(self) -> UsersFrom:
+        """Where is kept what users did: "memory"; of processes that share it "redis", or "log"
+        while Redis fails and each process answers out of its own reading of the event log.
+        """
+        return self._feedback.users_from
+
+    @property
+    def shared_state_faults(self) -> int:
+        """How often Redis failed, was late, or had lost something."""
+        return self._feedback.faults
+
     def metrics(self) -> Metrics:
         """Return counts and latencies since the recommender was loaded."""
         users = self._feedback.users
@@ -287,6 +327,7 @@ class Recommender(Asking):
                 "live_users": len(users),
                 "live_users_evicted": users.evicted_users,
                 "forgotten_users": self._feedback.num_forgotten,
+                "shared_state_faults": self.shared_state_faults,
             }
         )
 

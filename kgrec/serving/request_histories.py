@@ -133,6 +133,21 @@ def without_item(history: HistoryBatch, item_row: int) -> HistoryBatch:
     )
 
 
+def without_each(history: HistoryBatch, item_rows: IntArray) -> HistoryBatch:
+    """Return a batch of one, then its variants without the events of each of some items."""
+    kept = history.item_idx != np.append(-1, item_rows)[:, None]
+    variant, event = np.nonzero(kept)
+    return HistoryBatch(
+        user_idx=np.repeat(history.user_idx, len(kept)),
+        indptr=np.searchsorted(variant, np.arange(len(kept) + 1)).astype(np.int64),
+        item_idx=history.item_idx[event],
+        value=history.value[event],
+        timestamp=history.timestamp[event],
+        positive=history.positive[event],
+        now=np.repeat(history.now, len(kept)),
+    )
+
+
 def liked_items(history: HistoryBatch) -> IntArray:
     """Return the rows of the liked items of a batch of one, each once, ascending."""
     return np.unique(history.item_idx[history.positive])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from kgrec.models.scorer import Scorer
 from kgrec.serving.cold_content import Encode
 from kgrec.serving.explanations import ExplanationConfig
 from kgrec.serving.extension import Extension
-from kgrec.serving.live_users import LiveUsers
+from kgrec.serving.live_state import SharedState
 from kgrec.serving.new_items import AddedItem, ItemChanges, ItemJournal, NewItem
 from kgrec.serving.served_model import ServedModel
 
@@ -36,7 +37,7 @@ class Shelf:
     def __init__(
         self,
         artifact: Artifact,
-        live: LiveUsers,
+        live: SharedState,
         explanations: ExplanationConfig | None = None,
         state: Path | None = None,
         encoder: str | Path | None = None,
@@ -44,6 +45,7 @@ class Shelf:
         self._live, self._explanations, self._encoder = live, explanations, encoder
         self._journal = None if state is None else ItemJournal(state)
         self._extension: Extension | None = None
+        self._shown = ItemChanges({}, frozenset())
         self._take(artifact)
         self.served = self._made(artifact)
 
@@ -53,15 +55,32 @@ class Shelf:
         An item that it cannot take, because its relation or column is gone, is left out with a
         warning: it must not keep the next artifact from answering.
         """
-        before, extension = self.base, self._extension
+        before, extension, shown = self.base, self._extension, self._shown
         self._take(artifact)
         self._extension = None
         try:
             self.served = self._made(artifact)
         except BaseException:
             self._take(before)
-            self._extension = extension
+            self._extension, self._shown = extension, shown
             raise
+
+    def follow(self) -> bool:
+        """Take in items that other processes added or removed; return whether there are any.
+
+        Raises:
+            ServingStateError: The journal is damaged.
+        """
+        if self._journal is None:
+            return False
+        changes, shown = self._journal.follow(), self._shown
+        if changes == shown:
+            return False
+        if changes.added == shown.added:
+            self.served, self._shown = self.served.without(changes.removed), changes
+        else:
+            self.served = self._made(self.base)
+        return True
 
     def add(self, item: NewItem) -> AddedItem:
         """Add an item, or replace one that was added before.
@@ -85,7 +104,7 @@ class Shelf:
             served = ServedModel(artifact, self._live, self._explanations, changes.removed)
             told = next(one for one in every if one.item_id == item.item_id)
         journal.add(item)  # after it was made: what is written can be loaded
-        self.served = served
+        self.served, self._shown = served, changes
         return told
 
     def remove(self, item_id: str) -> bool:
@@ -102,6 +121,7 @@ class Shelf:
         self.served.catalogue.require(item_id)
         changes = journal.remove(item_id)
         self.served = self.served.without(changes.removed)
+        self._shown = ItemChanges(self._shown.added, changes.removed)
         return True
 
     def prepare(self) -> Extension:
@@ -110,13 +130,19 @@ class Shelf:
             self._extension = Extension(self.base, self._encode())
         return self._extension
 
+    def warm_up(self) -> None:
+        """Prepare, and load what the first item would load, by an item that nobody sees."""
+        if self._extension is None:
+            unseen = NewItem(item_id=uuid.uuid4().hex, title="nothing")
+            self.prepare().extended([unseen])
+
     @property
     def changes(self) -> ItemChanges:
         """Items that came and went, those that the artifact knows by now among them."""
         return ItemChanges({}, frozenset()) if self._journal is None else self._journal.changes
 
     def _made(self, artifact: Artifact) -> ServedModel:
-        changes = self.changes
+        changes = self._shown = self.changes
         artifact, _ = self._extended(changes.added.values())
         return ServedModel(artifact, self._live, self._explanations, changes.removed)
 
@@ -149,6 +175,7 @@ class Shelf:
                 "Expected a folder for the journal of items, got none; name one with "
                 "Recommender.load(path, state=FOLDER)"
             )
+        self.follow()
         return self._journal
 
     def _encode(self) -> Encode | None:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-from http_fixtures import Stalled, listening
+from http_fixtures import STARTED_WITHIN_S, Stalled, command, listening
 from serving_data import SCORERS, SmallEase, make_artifact, make_interactions, make_training_data
 from typer.testing import CliRunner
 
@@ -29,36 +24,6 @@ from kgrec.http.keys import KeyFile
 from kgrec.models.baselines import make_baseline
 
 NUM_SWAPS = 100
-STARTED_WITHIN_S = 120.0
-
-
-@contextmanager
-def command(root: Path, *options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running 'kgrec serve' on a free port, and its address, read off its log."""
-    log = root / "serve.log"
-    start = "import sys; from kgrec.cli import app; sys.argv[0] = 'kgrec'; app()"
-    words = ["serve", root / "current", "--port", 0, *options]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-c", start, *map(str, words)],
-            stderr=stream,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        end = time.monotonic() + STARTED_WITHIN_S
-        found: list[str] = []
-        while not found and process.poll() is None and time.monotonic() < end:
-            found = [part for part in log.read_text().split() if part.startswith("http://")]
-            time.sleep(0.05)
-        assert found, log.read_text()
-        yield process, found[0]
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def test_the_command_serves_with_keys_logs_json_and_stops_in_order(tmp_path: Path) -> None:
@@ -102,7 +67,8 @@ def test_the_command_serves_with_keys_logs_json_and_stops_in_order(tmp_path: Pat
     [
         ((), "Expected a file of API keys"),
         (("--no-auth", "--host", "0.0.0.0"), "Expected a loopback address"),
-        (("--no-auth", "--workers", "2"), "Expected one worker, got 2"),
+        (("--no-auth", "--workers", "2"), "Expected a Redis for 2 workers, got none"),
+        (("--no-auth", "--redis", "localhost"), "Expected the address of a Redis"),
         (("--no-auth",), "Expected an artifact folder or pointer file"),
     ],
 )

@@ -20,7 +20,13 @@ from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.retrieval.candidates import CandidateConfig
-from kgrec.retrieval.sources import ContentRidge, KgNeighbours, TextSimilarity
+from kgrec.retrieval.sources import (
+    ContentKernel,
+    ContentRidge,
+    ContentRidgeConfig,
+    KgNeighbours,
+    TextSimilarity,
+)
 from kgrec.serving.answers import Recommendations
 from kgrec.serving.new_items import JOURNAL
 
@@ -44,6 +50,18 @@ def make_sources() -> dict[str, Scorer]:
         "content_ridge": ContentRidge(),
         "text_similarity": TextSimilarity(),
         "towers": TowersScorer(TowersConfig(embedding_dim=16, steps=20)),
+    }
+
+
+SOURCES_OF_CONTENT = ("content_kernel", "content_ridge")
+
+
+def sources_without_towers() -> dict[str, Scorer]:
+    behaviour = ContentRidgeConfig(factors=8, profile_of_behaviour=True)
+    return {
+        "ease": make_baseline("ease", {"ridge": 20.0}),
+        "content_kernel": ContentKernel(),
+        "content_ridge": ContentRidge(behaviour),
     }
 
 
@@ -104,6 +122,25 @@ def test_an_added_item_is_recommended_filtered_found_and_explained(
         # those it has nothing to do with are answered as before
         after = [item for item in ids(rec.recommend("user-1", k=11)) if item != "teapot"]
         assert len(set(after[:10]) & set(ids(before))) >= 8
+
+
+def test_an_added_item_is_known_by_its_content_where_there_are_no_towers(tmp_path: Path) -> None:
+    train = training_data()
+    settings = {
+        "candidates": {"depth": 20, "cold_depth": 5, "cold_sources": SOURCES_OF_CONTENT},
+        "features": {"use_entity_popularity": True},
+        "windows": {"hidden_folds": 0, "cold_folds": 3},
+        "rankers": ("linear",),
+    }
+    config = PipelineConfig.model_validate(settings)
+    pipeline = fit_pipeline(train, sources_without_towers, config)
+    publish(save_artifact(tmp_path, pipeline, train), tmp_path / "current")
+    with load(tmp_path / "current", tmp_path) as rec:
+        add_teapot(rec)
+        history = ["item-0", "item-1", "item-2"]
+        only = rec.recommend(history=history, filters={"year": (2024, None)})
+        assert ids(only) == ["teapot"]
+        assert set(only[0].sources) & set(SOURCES_OF_CONTENT)
 
 
 def test_events_of_an_added_item_count(pointer: Path, tmp_path: Path) -> None:

@@ -7,6 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from kgrec.cli import app
+from kgrec.http.settings import ServeConfig
+from kgrec.http.supervisor import KILL_AFTER_S
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NIGHT = ".venv/bin/kgrec nightly configs/nightly.yaml --out runs/nightly"
 
@@ -29,6 +35,18 @@ def test_cron_and_systemd_start_the_same_night_at_the_same_time() -> None:
     lines = (DEPLOY / "cron" / "kgrec-nightly").read_text().splitlines()
     (job,) = [line for line in lines if NIGHT in line]
     assert job.split()[:6] == ["15", "3", "*", "*", "*", "kgrec"]
+
+
+def test_the_service_is_started_by_a_command_that_there_is() -> None:
+    service = units()["kgrec-serve.service"]["Service"]
+    program, *words = service["ExecStart"].split()
+    assert program == "/srv/shop/.venv/bin/kgrec"
+    done = CliRunner().invoke(app, [*words[:1], "--help"])
+    assert done.exit_code == 0
+    assert words == ["serve", "runs/nightly/current", "--config", "configs/serve.yaml"]
+    config = ServeConfig.model_fields
+    stops_within_s = config["drain_timeout_s"].default + KILL_AFTER_S
+    assert int(service["TimeoutStopSec"]) > stops_within_s
 
 
 def test_systemd_takes_the_units_where_it_is_there_to_ask(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_an_item_comes_and_goes(client: TestClient) -> None:
 
 
 def test_health_readiness_and_metrics(client: TestClient, rec: Recommender) -> None:
-    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/health").json() == {"status": "ok", "users_from": "memory"}
     assert client.get("/ready").json() == {"status": "ready", "artifact_id": rec.artifact_id}
     ask(client, "recommend", {"user_id": "user-0"})
     text = client.get("/metrics").text

@@ -19,8 +19,8 @@ from kgrec.http.gate import OPEN, SCOPE_OF
 from kgrec.http.keys import KeyFile, KeyRing
 from kgrec.http.rate_limit import TokenBuckets
 from kgrec.http.request_log import log_to
-from kgrec.http.server import check_may_start
 from kgrec.http.settings import ServeConfig, load_serve_config
+from kgrec.http.start import check_may_start
 
 DAY_S = 86_400
 
@@ -114,16 +114,17 @@ def test_commands_make_list_and_revoke_keys(file: Path) -> None:
 
 def test_a_service_may_not_start_open_to_strangers(file: Path) -> None:
     with pytest.raises(ConfigError, match="Expected a file of API keys"):
-        check_may_start(ServeConfig(), "127.0.0.1", 1)
-    check_may_start(ServeConfig(no_auth=True), "127.0.0.1", 1)
-    check_may_start(ServeConfig(keys=file), "0.0.0.0", 1)
+        check_may_start(ServeConfig(), "127.0.0.1")
+    check_may_start(ServeConfig(no_auth=True), "127.0.0.1")
+    check_may_start(ServeConfig(keys=file), "0.0.0.0")
     for host in ("0.0.0.0", "::", "192.168.1.5", "shop.example"):
         with pytest.raises(ConfigError, match="Expected a loopback address"):
-            check_may_start(ServeConfig(no_auth=True), host, 1)
+            check_may_start(ServeConfig(no_auth=True), host)
     with pytest.raises(ConfigError, match="got both"):
-        check_may_start(ServeConfig(no_auth=True, keys=file), "127.0.0.1", 1)
-    with pytest.raises(ConfigError, match="Expected one worker, got 2"):
-        check_may_start(ServeConfig(keys=file), "127.0.0.1", 2)
+        check_may_start(ServeConfig(no_auth=True, keys=file), "127.0.0.1")
+    with pytest.raises(ConfigError, match="Expected a Redis for 2 workers, got none"):
+        check_may_start(ServeConfig(keys=file, workers=2), "127.0.0.1")
+    check_may_start(ServeConfig(keys=file, workers=2, redis="redis://nowhere"), "127.0.0.1")
 
 
 def test_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

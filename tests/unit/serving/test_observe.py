@@ -13,7 +13,7 @@ from kgrec.errors import EventLogError
 from kgrec.events import Event, read_events
 from kgrec.serving.answers import Recommendations
 from kgrec.serving.live_histories import PositiveRule
-from kgrec.serving.live_users import LiveConfig, LiveUsers
+from kgrec.serving.live_state import LiveConfig
 
 LATER = 2_000_000_000.0
 
@@ -186,18 +186,6 @@ def test_a_history_of_ten_thousand_events(root: Path, tmp_path: Path) -> None:
         answer = rec.recommend("busy", k=60)
         assert {int(item.removeprefix("item-")) for item in ids(answer)} == set(range(50, 60))
         assert rec.metrics().gauges["live_users"] == 1
-
-
-def test_memory_is_bounded_by_events_and_by_users() -> None:
-    live = LiveUsers(LiveConfig(max_events_per_user=3, max_users=2))
-    for n in range(5):
-        live.take_in(Event(event_id=str(n), user_id="a", item_id=str(n), time=100 - n), n)
-    assert [event.item_id for event in live.events_of("a")] == ["2", "1", "0"]  # the newest
-    for n, user in enumerate(["b", "a", "c"], start=5):
-        live.take_in(Event(event_id=str(n), user_id=user, item_id="x", time=200), n)
-    assert live.events_of("b") == ()
-    assert len(live.events_of("a")) == 3
-    assert (len(live), live.evicted_users) == (2, 1)
 
 
 def test_artifacts_without_time_put_later_events_last(tmp_path: Path) -> None:

@@ -1,0 +1,187 @@
+"""Keeps several workers on one port: starts them, replaces those that end, and passes on the signal
+to stop. It loads no model and answers nothing itself; what a worker does is for server.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from kgrec.errors import ConfigError
+from kgrec.http.measures import FOLDER
+from kgrec.http.request_log import tell
+
+Work = Callable[[socket.socket, Connection], None]
+_SPAWN = multiprocessing.get_context("spawn")
+_MAX_PAUSE_S = 30.0
+_LONG_S = 60.0
+KILL_AFTER_S = 10.0
+
+
+@dataclass
+class _Worker:
+    """One process; ``news`` brings None when it answers, else why it cannot."""
+
+    process: SpawnProcess
+    news: Connection
+    began: float
+    answers: bool = False
+
+
+class Supervisor:
+    """Runs workers until a signal to stop comes.
+
+    Args:
+        work: What a worker does with the socket and the connection for its news; picklable.
+        workers: How many.
+        drain_timeout_s: How long workers may take to end after the signal.
+    """
+
+    def __init__(self, work: Work, workers: int, drain_timeout_s: float) -> None:
+        self._work = work
+        self._number = workers
+        self._drain_timeout_s = drain_timeout_s
+        self._workers: list[_Worker] = []
+        self._starts: list[float] = []  # when those that are missing begin
+        self._listening = False
+        self._pause_s = 0.0
+        self._stop_by = 0.0
+
+    def run(self, host: str, port: int) -> None:
+        """Serve on an address until a signal to stop comes.
+
+        Raises:
+            ConfigError: The address cannot be had, or a worker cannot begin to answer.
+        """
+        with _bound(host, port) as listener, _metrics_folder(), self._signals():
+            self._starts = [0.0] * self._number
+            try:
+                while self._workers or not self._stop_by:
+                    self._start_missing(listener)
+                    self._hear()
+                    self._replace_ended()
+            finally:
+                self._kill_all()
+
+    def _start_missing(self, listener: socket.socket) -> None:
+        now = time.monotonic()
+        if self._stop_by and now > self._stop_by:
+            self._kill_all()
+        due = [] if self._stop_by else [when for when in self._starts if when <= now]
+        for when in due:
+            self._starts.remove(when)
+            news, theirs = _SPAWN.Pipe(duplex=False)
+            process = _SPAWN.Process(target=self._work, args=(listener, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._workers.append(_Worker(process, news, now))
+
+    def _hear(self) -> None:
+        """Wait a moment for news of workers, or for the end of one."""
+        waited = [one.process.sentinel for one in self._workers]
+        ready = wait([*waited, *(one.news for one in self._workers if not one.answers)], 0.2)
+        for worker in self._workers:
+            if worker.news not in ready or worker.answers:
+                continue
+            try:
+                fault = worker.news.recv()
+            except EOFError:
+                fault = f"it ended before it answered (code {worker.process.exitcode})"
+            worker.answers = fault is None
+            if worker.answers:
+                self._listening = True
+                tell("worker answers", pid=worker.process.pid)
+            elif not self._listening and not self._stop_by:
+                raise ConfigError(f"Expected a worker to begin to answer, got: {fault}")
+            else:
+                tell("worker cannot answer", level=logging.ERROR, error=str(fault))
+
+    def _replace_ended(self) -> None:
+        for worker in [one for one in self._workers if not one.process.is_alive()]:
+            self._workers.remove(worker)
+            process = worker.process
+            process.join()
+            worker.news.close()
+            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            if not self._stop_by:
+                now = time.monotonic()
+                lasted = now - worker.began
+                longer_s = min(_MAX_PAUSE_S, max(0.5, 2 * self._pause_s))
+                self._pause_s = 0.0 if lasted >= _LONG_S else longer_s
+                self._starts.append(now + self._pause_s)
+                tell(
+                    "worker ended",
+                    level=logging.ERROR,
+                    pid=process.pid,
+                    code=process.exitcode,
+                    again_in_s=self._pause_s,
+                )
+            process.close()
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()
+
+    def _stop(self, sig: int, frame: FrameType | None) -> None:
+        """Ask the workers to end; asked again, they end at once."""
+        self._stop_by = time.monotonic() + self._drain_timeout_s + KILL_AFTER_S
+        for worker in self._workers:
+            if worker.process.is_alive():
+                worker.process.terminate()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {sig: signal.signal(sig, self._stop) for sig in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Take an address, at which nobody listens before a worker does."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"Expected to listen on {host}, port {port} (got {error}); name another with --port"
+            ) from error
+        shown = f"[{host}]" if ":" in host else host
+        tell("workers start", url=f"http://{shown}:{listener.getsockname()[1]}")
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[None]:
+    """Name, for the workers, a folder of this run where they count together."""
+    before = os.environ.get(FOLDER)
+    with tempfile.TemporaryDirectory(prefix="kgrec-metrics-") as folder:
+        os.environ[FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER]
+            if before is not None:
+                os.environ[FOLDER] = before
