@@ -157,7 +157,8 @@ class Supervisor:
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
     """Take an address, at which nobody listens before a worker does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # named TCP, or asyncio leaves Nagle's delay on: 40 ms for an answer of two packets
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
