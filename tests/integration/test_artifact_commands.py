@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from serving_data import make_training_data
 from typer.testing import CliRunner
 
 from kgrec import Recommender
-from kgrec.artifact import artifact_id_of, load_artifact, publish, save_artifact
+from kgrec.artifact import artifact_id_of, load_artifact
 from kgrec.cli import app
 from kgrec.errors import ConfigError
 from kgrec.jobs.index_build import build_index
-from kgrec.models.baselines import make_baseline
-from kgrec.ranking.config import PipelineConfig
-from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.ranking.pipeline import Pipeline
 from kgrec.retrieval.index import IndexConfig
-from kgrec.retrieval.sources import ContentRidge
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    train = make_training_data()
-    config = PipelineConfig(rankers=("linear",), indexed_sources=("content_ridge",))
-    pipeline = fit_pipeline(
-        train,
-        lambda: {"ease": make_baseline("ease"), "content_ridge": ContentRidge()},
-        config,
-    )
-    root = tmp_path_factory.mktemp("run")
-    publish(save_artifact(root / "artifacts", pipeline, train), root / "current")
-    return root
-
-
-@pytest.fixture
-def pointer(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "run")
-    return tmp_path / "run" / "current"
 
 
 def command(*words: object) -> str:
