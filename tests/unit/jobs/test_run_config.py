@@ -73,7 +73,7 @@ def test_load_run_config_of_nothing_says_what_was_expected(tmp_path: Path) -> No
 def test_cold_items_are_asked_of_the_model_that_is_measured_on_warm_ones() -> None:
     warm, cold = (
         load_run_config(CONFIGS / "bench" / f"{name}.yaml")
-        for name in ("ml-latest-small", "ml-latest-small-cold")
+        for name in ("ml-latest-small-rated", "ml-latest-small-cold")
     )
     for field in ("dataset", "tuning", "encoder", "sources", "source_settings", "pipeline"):
         assert getattr(warm, field) == getattr(cold, field)
