@@ -78,6 +78,10 @@ class RunConfig(_Settings):
     """What the measured models learn from; "train" where a published protocol says so."""
     test_history: Part = "train+val"
     """What they are told of when test is asked; validation is masked in any case."""
+    publish_on: Literal["all", "measured"] = "all"
+    """What the published model has learned from: all events, fitted once more after its measured
+    twin with the same settings; or "measured": the model of the tables itself, which has not seen
+    test. The latter where others score it on events that stand in the tables."""
     baselines: tuple[str, ...] = DEFAULT_BASELINES
     """Baselines in the tables: entries of the search spaces, or short names."""
     tuning: TuningConfig = TuningConfig()

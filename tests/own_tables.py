@@ -34,6 +34,7 @@ DATASET = {
 }  # fmt: skip
 RUN = {
     "name": "little",
+    "publish_on": "measured",
     "dataset": "dataset.yaml",
     "encoder": "off",
     "further_splits": ["cold_items", "new_users"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,12 @@ class Comparison:
             self.config.seed,
         )
 
+    def training_on_all(self) -> TrainingData:
+        """Return what a model learns from that is published and no more measured."""
+        events, graph = self.split.all_interactions(), self.split.graph("on", self.config.seed)
+        dataset = replace(self.split.dataset, interactions=events, graph=graph)
+        return TrainingData(dataset, events, graph, self.config.seed)
+
     def baselines(self) -> list[StoredRun]:
         """Return the rows of the baselines, each refitted with its tuned settings."""
         runs = []
@@ -122,17 +128,13 @@ class Comparison:
         label = self._label(graph, towers)
         if label not in self._pipelines:
             without = () if towers else (TOWERS,)
-            self._pipelines[label] = fit_pipeline(
-                self.training(graph),
-                lambda: self._pool().sources(without),
-                self._pipeline_config(without),
-                text_vectors=self.prepared.text_vectors,
-                cache_folder=self.rows_folder,
-                progress=lambda step, share: self.progress(
-                    f"{self.split.name}: {label}: {step}", share
-                ),
-            )
+            step = f"{self.split.name}: {label}"
+            self._pipelines[label] = self._fit_pipeline(self.training(graph), without, step)
         return self._pipelines[label]
+
+    def pipeline_on_all(self) -> Pipeline:
+        """Return the full pipeline fitted on all events; it is not kept."""
+        return self._fit_pipeline(self.training_on_all(), (), "pipeline on all events")
 
     def source_recall(self) -> UnionRecall:
         """Return what each source brings of validation's answers, fitted on train alone."""
@@ -191,6 +193,16 @@ class Comparison:
 
     def _fit(self, make: SourceMaker) -> Scorer:
         return make().fit(self.training())
+
+    def _fit_pipeline(self, train: TrainingData, without: Collection[str], label: str) -> Pipeline:
+        return fit_pipeline(
+            train,
+            lambda: self._pool().sources(without),
+            self._pipeline_config(without),
+            text_vectors=self.prepared.text_vectors,
+            cache_folder=self.rows_folder,
+            progress=lambda step, share: self.progress(f"{label}: {step}", share),
+        )
 
     def _pipeline_config(self, without: Collection[str]) -> PipelineConfig:
         """Return the pipeline's settings without quotas of sources that are left out."""

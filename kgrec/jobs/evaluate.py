@@ -54,6 +54,12 @@ def measure_again(path: Path) -> dict[str, Any]:
     workspace = workspace_of(path)
     artifact = load_artifact(workspace.current if _is_run(path, workspace) else path)
     config = RunConfig.model_validate(artifact.manifest["config"])
+    if artifact.manifest["metrics"].get("learned_from") == "all":
+        raise ConfigError(
+            f"Expected an artifact that has not learned from the test part, got {artifact.path}, "
+            "which learned from all events ('publish_on: all'); its measured twin is the other "
+            f"artifact of the run in {workspace.artifacts}: name its folder"
+        )
     snapshot = load_snapshot(workspace.snapshot)
     dataset = dataset_from_snapshot(snapshot, config.seed)
     if dataset.snapshot_id != artifact.manifest["snapshot_id"]:

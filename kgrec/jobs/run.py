@@ -31,7 +31,9 @@ from kgrec.jobs.progress import Progress
 from kgrec.jobs.settings import tuned_settings, tuned_towers
 from kgrec.jobs.workspace import Workspace
 from kgrec.models.fit_result import CurvePoint
+from kgrec.models.scorer import TrainingData
 from kgrec.models.towers_config import TowersConfig
+from kgrec.ranking.pipeline import Pipeline
 from kgrec.report import ReportInput, write_report
 from kgrec.serving.answers import Recommendations
 from kgrec.serving.deletion_test import DeletionTest, deletion_test
@@ -143,6 +145,11 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
         runs[name] = _rows(other, config, publish_into=None)
         other.forget_models()
         clock.lap(name)
+    if config.publish_on == "all":
+        pipeline, train = main.pipeline_on_all(), main.training_on_all()
+        publish(_save(pipeline, train, "all", config, workspace, tell), workspace.current)
+        main.forget_models()
+        clock.lap("the published model on all events")
     recommender = Recommender.load(workspace.current)
     answers = _answers(recommender, config)
     deletion = None
@@ -258,7 +265,9 @@ def _rows(
     if publish_into is None:
         runs.append(comparison.measure_pipeline())
     else:
-        publish(_save(comparison, config, publish_into), publish_into.current)
+        pipeline, train = comparison.pipeline(), comparison.training()
+        part, tell = comparison.split.config.refit_on, comparison.progress
+        publish(_save(pipeline, train, part, config, publish_into, tell), publish_into.current)
         runs.append(
             comparison.measure_pipeline(
                 served=lambda: Recommender.load(publish_into.current).artifact.scorer
@@ -274,19 +283,29 @@ def _rows(
     return runs
 
 
-def _save(comparison: Comparison, config: RunConfig, workspace: Workspace) -> Path:
-    pipeline = comparison.pipeline()
+def _save(
+    pipeline: Pipeline,
+    train: TrainingData,
+    learned_from: str,
+    config: RunConfig,
+    workspace: Workspace,
+    progress: Progress,
+) -> Path:
     described = pipeline.describe()
-    comparison.progress("writing the artifact", 0.0)
+    progress("writing the artifact", 0.0)
     return save_artifact(
         workspace.artifacts,
         pipeline,
-        comparison.training(),
+        train,
         ArtifactDetails(
             config=config.model_dump(mode="json"),
             seeds={"run": config.seed},
             git_commit=git_commit(),
-            metrics={"rankers": described["rankers"], "indexes": described["indexes"]},
+            metrics={
+                "rankers": described["rankers"],
+                "indexes": described["indexes"],
+                "learned_from": learned_from,
+            },
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     )

@@ -4,11 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
-from own_tables import RUN, write_tables
+from own_tables import RUN, SHORT_RUN, write_tables
 from typer.testing import CliRunner
 
 from kgrec import ArtifactError, Recommender
+from kgrec.artifact import load_artifact
 from kgrec.cli import app
 from kgrec.evaluation.ledger import TestLedger
 
@@ -151,3 +153,26 @@ def test_measures_are_told_of_the_artifact_that_they_were_made_of(
     damaged = CliRunner().invoke(app, ["evaluate", pointer])
     assert damaged.exit_code == 2
     assert "Expected JSON in" in damaged.stderr
+
+
+def test_what_is_published_on_all_events_is_never_measured(tmp_path: Path) -> None:
+    write_tables(tmp_path, run=SHORT_RUN | {"publish_on": "all"})
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "run.yaml"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    served, twin = load_artifact(out / "current"), None
+    for folder in (out / "artifacts").glob("artifact-*"):
+        if folder != served.path:
+            twin = load_artifact(folder)
+    assert twin is not None
+    events = len(pl.read_csv(tmp_path / "orders.csv"))
+    assert len(served.interactions) == events > len(twin.interactions)
+    refused = CliRunner().invoke(app, ["evaluate", str(out / "current"), "--open-test"])
+    assert refused.exit_code == 2
+    assert "learned from all events" in refused.stderr
+    measured = ["evaluate", str(twin.path), "--open-test", "--json"]
+    again = json.loads(CliRunner().invoke(app, measured).stdout)["tables"][0]["models"][0]
+    found = json.loads((out / "run.json").read_text())
+    assert found["artifact_id"] == served.artifact_id
+    stored = next(one for one in found["tables"][0]["models"] if one["model"] == "pipeline")
+    assert again["metrics"]["ndcg@20"]["value"] == stored["metrics"]["ndcg@20"]["value"]

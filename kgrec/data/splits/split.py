@@ -92,6 +92,15 @@ class Split:
             )
         return self._with_roles(*_TRAINED[part])
 
+    def all_interactions(self) -> Interactions:
+        """Return every event, test's too, for a model that is published and no more measured.
+
+        Raises:
+            TestLockError: A tuning run asked.
+        """
+        check_test_allowed()
+        return self._events
+
     def graph(self, mode: GraphMode = "on", seed: int = 0) -> KnowledgeGraph:
         """Return the train-time graph: item facts only, never users, ablated by ``mode``."""
         return self.dataset.graph.ablated(mode, seed)
