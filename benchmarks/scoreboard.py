@@ -2,8 +2,9 @@
 
     python benchmarks/scoreboard.py [--only NAME] [--runs FOLDER] [--records FOLDER]
 
-A run that is done is not done again while its configuration stays; one that was stopped goes on. A
-board whose data is not at hand is passed over, with the reason.
+A run that is done, here or by its committed records, is not done again while its configuration
+stays; one that was stopped goes on. A board whose data is not at hand is passed over, with the
+reason.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from kgrec.config import load_run_config
+from kgrec.config import RunConfig, load_run_config
 from kgrec.jobs.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,24 +73,49 @@ def planned(path: Path) -> list[Run]:
     ]
 
 
-def is_done(run: Run, out: Path) -> bool:
-    """Return whether ``out`` holds the finished run of the configuration as it is now."""
-    summary = Workspace(out).summary
-    if not summary.is_file():
-        return False
+def is_done(run: Run, out: Path, records: Path) -> bool:
+    """Return whether the run of the configuration as it is now lies in ``out`` or among records."""
     wanted = load_run_config(run.config).model_copy(update={"seed": run.seed})
-    found = json.loads(summary.read_bytes())["config"]
-    return {**found, "data": None} == {**wanted.model_dump(mode="json"), "data": None}
+    return any(
+        summary.is_file() and _comparable(_config_of(summary)) == _comparable(wanted)
+        for summary in (Workspace(out).summary, kept_summary(records, run.seed))
+    )
 
 
-def gather(out: Path, records: Path) -> int:
-    """Copy the records of a run into ``records``; return how many there are."""
-    records.mkdir(parents=True, exist_ok=True)
-    found = sorted(Workspace(out).records.glob("*.json"))
+def kept_summary(records: Path, seed: int) -> Path:
+    """Return where a board's records keep what their run was."""
+    return records / "runs" / f"{seed}.json"
+
+
+def gather(run: Run, out: Path, records: Path) -> int:
+    """Copy a run's records, ledger and configuration into ``records``; return how many records."""
+    workspace, kept = Workspace(out), kept_summary(records, run.seed)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    found = sorted(workspace.records.glob("*.json"))
     for path in found:
         for file in (path, path.with_suffix(".npz")):
             shutil.copy2(file, records / file.name)
+    shutil.copy2(workspace.ledger, kept.with_name(f"{run.seed}-test-ledger.jsonl"))
+    summary = json.loads(workspace.summary.read_bytes())
+    told = {name: summary[name] for name in ("name", "commit", "created_at", "timings_s")}
+    told |= {"config": _portable(_config_of(workspace.summary)).model_dump(mode="json")}
+    kept.write_text(json.dumps({**told, "records": [path.name for path in found]}, indent=1))
     return len(found)
+
+
+def _config_of(summary: Path) -> RunConfig:
+    return RunConfig.model_validate(json.loads(summary.read_bytes())["config"])
+
+
+def _comparable(config: RunConfig) -> dict[str, Any]:
+    return _portable(config).model_dump(mode="json")
+
+
+def _portable(config: RunConfig) -> RunConfig:
+    """Return the configuration without what is of one machine: its folders."""
+    file = config.tuning.file
+    tuning = config.tuning.model_copy(update={"file": file and Path(file.name)})
+    return config.model_copy(update={"data": None, "tuning": tuning})
 
 
 def main() -> None:
@@ -103,13 +129,17 @@ def main() -> None:
         if options.only not in (None, run.name):
             continue
         label, out = f"{run.name} seed {run.seed}", options.runs / f"{run.name}-{run.seed}"
+        records = options.records / run.name
+        if is_done(run, out, records) and not out.is_dir():
+            print(f"{label}: done, its records are kept")
+            continue
         if reason := run.missing():
             print(f"{label}: passed over, {reason}")
             continue
-        if not is_done(run, out):
+        if not is_done(run, out, records):
             print(f"{label}: running, into {out}", flush=True)
             subprocess.run(run.command(out), check=True, stdout=subprocess.DEVNULL)
-        print(f"{label}: {gather(out, options.records / run.name)} records")
+        print(f"{label}: {gather(run, out, records)} records")
 
 
 if __name__ == "__main__":

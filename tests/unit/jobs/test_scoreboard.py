@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from kgrec.config import load_run_config
+from kgrec.config import RunConfig, load_run_config
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,16 +34,42 @@ def test_every_board_names_a_configuration(scoreboard: ModuleType) -> None:
     assert {run.name for run in runs} == {p.stem for p in (ROOT / "configs/bench").glob("*.yaml")}
 
 
+def finished(out: Path, config: RunConfig) -> None:
+    (out / "records").mkdir(parents=True)
+    (out / "records" / "a.json").write_text("{}")
+    (out / "records" / "a.npz").write_bytes(b"values")
+    (out / "test-ledger.jsonl").write_text("opened\n")
+    told = {"name": config.name, "commit": "", "created_at": "", "timings_s": {}}
+    (out / "run.json").write_text(json.dumps(told | {"config": config.model_dump(mode="json")}))
+
+
 def test_a_run_is_done_while_its_configuration_stays(
     scoreboard: ModuleType, tmp_path: Path
 ) -> None:
-    run = scoreboard.Run("lastfm-redrawn", "somewhere", 3)
-    assert not scoreboard.is_done(run, tmp_path)
+    run, out, kept = scoreboard.Run("ml-100k", None, 3), tmp_path / "run", tmp_path / "kept"
+    assert not scoreboard.is_done(run, out, kept)
     config = load_run_config(run.config).model_copy(update={"seed": 3, "data": Path("/elsewhere")})
-    summary = {"config": config.model_dump(mode="json")}
-    (tmp_path / "run.json").write_text(json.dumps(summary))
-    assert scoreboard.is_done(run, tmp_path)
-    assert not scoreboard.is_done(scoreboard.Run("lastfm-redrawn", "somewhere", 4), tmp_path)
+    finished(out, config)
+    assert scoreboard.is_done(run, out, kept)
+    assert not scoreboard.is_done(scoreboard.Run("ml-100k", None, 4), out, kept)
+    changed = config.model_copy(update={"cutoffs": (5,)})
+    finished(tmp_path / "other", changed)
+    assert not scoreboard.is_done(run, tmp_path / "other", kept)
+
+
+def test_committed_records_stand_for_a_run_of_another_machine(
+    scoreboard: ModuleType, tmp_path: Path
+) -> None:
+    run, out, kept = scoreboard.Run("ml-100k", None, 3), tmp_path / "run", tmp_path / "kept"
+    config = load_run_config(run.config).model_copy(update={"seed": 3, "data": Path("/elsewhere")})
+    finished(out, config)
+    assert scoreboard.gather(run, out, kept) == 1
+    assert (kept / "a.npz").read_bytes() == b"values"
+    assert (kept / "runs" / "3-test-ledger.jsonl").read_text() == "opened\n"
+    assert "elsewhere" not in (kept / "runs" / "3.json").read_text()
+    assert str(ROOT) not in (kept / "runs" / "3.json").read_text()
+    shutil.rmtree(out)
+    assert scoreboard.is_done(run, out, kept)
 
 
 def test_a_run_without_its_data_says_why(
@@ -56,12 +83,3 @@ def test_a_run_without_its_data_says_why(
     (tmp_path / "folder").mkdir()
     assert run.missing() is None
     assert run.command(tmp_path)[-2:] == ["--data", str(tmp_path / "folder")]
-
-
-def test_records_are_gathered_with_their_values(scoreboard: ModuleType, tmp_path: Path) -> None:
-    records = tmp_path / "run" / "records"
-    records.mkdir(parents=True)
-    (records / "a.json").write_text("{}")
-    (records / "a.npz").write_bytes(b"values")
-    assert scoreboard.gather(tmp_path / "run", tmp_path / "kept") == 1
-    assert (tmp_path / "kept" / "a.npz").read_bytes() == b"values"
