@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
-from kgrec.models.graph_encoder import RelationalGraph
+from kgrec.models.graph_encoder import KnowledgeEncoder, RelationalGraph
 from kgrec.models.item_tower import ItemFeatures, ItemTower
-from kgrec.models.propagation import symmetric_values
 from kgrec.models.towers import TowersScorer
 
 
@@ -108,19 +107,16 @@ class ColdItems:
         numbers = numbers @ weights["numeric.weight"].T + weights["numeric.bias"]
         items = torch.from_numpy(text) @ weights["text"].T + numbers
         items = items + weights["ids"] * torch.from_numpy(warm).unsqueeze(1)
-        self._nodes = [torch.cat([items, weights["knowledge.entities"]])]
-        values = symmetric_values(
-            nodes_of.target,
-            nodes_of.source,
-            torch.ones(nodes_of.num_edges),
-            (nodes_of.num_nodes, nodes_of.num_nodes),
+        self._encoder = KnowledgeEncoder(nodes_of, self._config)
+        prefix = "knowledge."
+        self._encoder.load_state_dict(
+            {
+                name.removeprefix(prefix): value
+                for name, value in weights.items()
+                if name.startswith(prefix)
+            }
         )
-        ones = torch.ones(nodes_of.select.num_edges)
-        relations = weights["knowledge.relations"]
-        scale = torch.repeat_interleave(relations, nodes_of.pairs_of_relation, dim=0)
-        for _ in range(self._config.graph_layers - 1):
-            last = self._nodes[-1]
-            self._nodes.append(nodes_of.aggregate(values, nodes_of.select(ones, last) * scale))
+        self._nodes = self._encoder.layers(items, torch.ones(nodes_of.num_edges))[:-1]
 
     def _message(self, item: ColdItem) -> Tensor:
         """Return what the graph tells a new item, shape (dim,): the mean over the layers."""
@@ -134,9 +130,22 @@ class ColdItems:
             return torch.zeros(dim)
         relation, node = (torch.tensor(column) for column in zip(*pairs, strict=True))
         norm = ((self._degree[node] + 1.0) * len(pairs)).rsqrt().unsqueeze(1)
-        scale = norm * self._weights["knowledge.relations"][relation]
-        told = torch.stack([(nodes[node] * scale).sum(dim=0) for nodes in self._nodes])
-        return told.mean(dim=0)
+        rule, relations = self._encoder.rule, self._encoder.relations[relation]
+        own, heard = self._own(item), []
+        for nodes in self._nodes:
+            messages = rule.message(nodes[node], relations)
+            if rule.attends:
+                norm = torch.softmax(rule.logits(own.expand_as(messages), messages), 0).unsqueeze(1)
+            own = rule.combine(own, (messages * norm).sum(dim=0))
+            heard.append(own)
+        return torch.stack(heard).mean(dim=0)
+
+    def _own(self, item: ColdItem) -> Tensor:
+        """Return a new item's vector before propagation, shape (dim,): its text and numbers."""
+        weights = self._weights
+        numbers = torch.tanh(weights["numbers"] @ torch.from_numpy(item.numeric))
+        numbers = weights["numeric.weight"] @ numbers + weights["numeric.bias"]
+        return weights["text"] @ torch.from_numpy(item.text) + numbers
 
 
 class _Told(nn.Module):

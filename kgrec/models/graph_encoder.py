@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import IntArray, Interactions
+from kgrec.models.graph_layers import attended, graph_rule
 from kgrec.models.propagation import SparseOperator, symmetric_values
+from kgrec.models.towers_config import TowersConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class RelationalGraph:
         select: Shape (num_pairs, num_nodes): takes the source node of each pair.
         pairs_of_relation: Shape (num_relations,), int64: pairs stand in the order of relations.
         aggregate: Shape (num_nodes, num_pairs): sums the pairs' messages at their targets.
+        pair: Shape (num_edges,), int64, the pair of each message.
         target, source, relation: Shape (num_edges,), int64, of each message.
     """
 
@@ -41,6 +44,7 @@ class RelationalGraph:
     select: SparseOperator
     pairs_of_relation: Tensor
     aggregate: SparseOperator
+    pair: Tensor
     target: Tensor
     source: Tensor
     relation: Tensor
@@ -77,6 +81,7 @@ class RelationalGraph:
                 np.bincount(pairs // max(num_nodes, 1), minlength=2 * count)
             ),
             aggregate=SparseOperator.from_edges(target, pair, (num_nodes, num_pairs)),
+            pair=torch.from_numpy(pair.reshape(-1).astype(np.int64)),
             target=torch.from_numpy(target),
             source=torch.from_numpy(source),
             relation=torch.from_numpy(both),
@@ -114,20 +119,21 @@ def _nodes(graph: KnowledgeGraph, min_degree: int) -> tuple[IntArray, IntArray, 
 class KnowledgeEncoder(nn.Module):
     """Messages of the knowledge graph to each item.
 
-    Layer l: h_v = sum over triples (u, r, v) of norm(u, v) * (h_u * w_r), with w_r a learned
-    vector of relation r and norm symmetric. The answer is the mean of layers 1..L at the items.
-    Differs from CompGCN (Vashishth et al. 2020, "mult") in that there is no weight matrix and no
-    non-linearity, as in LightGCN (He et al. 2020).
+    Layer l: h_v = sum over triples (u, r, v) of weight(u, r, v) * message(h_u, r), with message and
+    weight as the rule has them (graph_layers.py); all layers share a rule. The answer is the mean
+    of layers 1..L at the items.
     """
 
-    def __init__(self, graph: RelationalGraph, embedding_dim: int, num_layers: int) -> None:
+    def __init__(self, graph: RelationalGraph, config: TowersConfig) -> None:
         super().__init__()
         self.graph = graph
-        self.num_layers = num_layers
+        self.num_layers = config.graph_layers
+        self.temperature = config.temperature
         self.entities = nn.Parameter(
-            torch.randn(graph.num_nodes - graph.num_items, embedding_dim) * 0.1
+            torch.randn(graph.num_nodes - graph.num_items, config.embedding_dim) * 0.1
         )
-        self.relations = nn.Parameter(torch.ones(graph.num_relations, embedding_dim))
+        self.rule = graph_rule(config)
+        self.relations = nn.Parameter(self.rule.first_relations(graph.num_relations))
 
     def forward(self, items: Tensor, kept: Tensor) -> Tensor:
         """Return the graph's message to each item.
@@ -139,18 +145,55 @@ class KnowledgeEncoder(nn.Module):
         Returns:
             Shape (num_items, dim); zero rows for items without triples.
         """
+        layers = self.layers(items, kept)
+        total = torch.zeros_like(items)
+        for nodes in layers[1:]:
+            total = total + nodes[: self.graph.num_items]
+        heard = torch.bincount(self.graph.target, weights=kept, minlength=self.graph.num_nodes) > 0
+        total = total * heard[: self.graph.num_items].unsqueeze(1)
+        return total / max(self.num_layers, 1)
+
+    def layers(self, items: Tensor, kept: Tensor) -> list[Tensor]:
+        """Return the nodes before propagation and after each layer, each (num_nodes, dim)."""
         graph = self.graph
         values = symmetric_values(
             graph.target, graph.source, kept, (graph.num_nodes, graph.num_nodes)
         )
         ones = torch.ones(graph.select.num_edges, device=items.device)
-        scale = torch.repeat_interleave(self.relations, graph.pairs_of_relation, dim=0)
-        nodes = torch.cat([items, self.entities])
-        total = torch.zeros_like(items)
+        relations = torch.repeat_interleave(self.relations, graph.pairs_of_relation, dim=0)
+        found = [torch.cat([items, self.entities])]
         for _ in range(self.num_layers):
-            nodes = graph.aggregate(values, graph.select(ones, nodes) * scale)
-            total = total + nodes[: graph.num_items]
-        return total / max(self.num_layers, 1)
+            nodes = found[-1]
+            messages = self.rule.message(graph.select(ones, nodes), relations)
+            if self.rule.attends:
+                edges = messages[graph.pair]
+                logits = self.rule.logits(nodes[graph.target], edges)
+                told = attended(logits, edges, graph.target, kept, graph.num_nodes)
+            else:
+                told = graph.aggregate(values, messages)
+            found.append(self.rule.combine(nodes, told))
+        return found
+
+    def link_loss(self, items: Tensor, count: int) -> Tensor:
+        """Return how badly some triples are foretold: which node hears what another one says.
+
+        -log softmax over the drawn targets of cos(message(h_u, r), h_v) / temperature, on the nodes
+        before propagation: DistMult (Yang et al. 2015) under the rule "scaled".
+
+        Args:
+            items: Shape (num_items, dim), the items before propagation.
+            count: Triples drawn, each in one direction.
+        """
+        graph = self.graph
+        drawn = torch.randint(graph.num_edges, (count,), device=items.device)
+        nodes, target = torch.cat([items, self.entities]), graph.target[drawn]
+        said = self.rule.message(nodes[graph.source[drawn]], self.relations[graph.relation[drawn]])
+        said = nn.functional.normalize(said, dim=1, eps=1e-6)
+        heard = nn.functional.normalize(nodes[target], dim=1, eps=1e-6)
+        logits = said @ heard.T / self.temperature
+        same = (target.unsqueeze(0) == target.unsqueeze(1)).fill_diagonal_(False)
+        logits = logits.masked_fill(same, -1e9)  # the same node, drawn twice, is no wrong answer
+        return nn.functional.cross_entropy(logits, torch.arange(count, device=items.device))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -47,7 +47,10 @@ class TwoTowers(nn.Module):
         logits = logits.index_put(
             (step.seen_rows, step.seen_columns), torch.tensor(-1e9, device=logits.device)
         )
-        return softmax_loss(logits, step.rows, step.columns, step.weights)
+        loss = softmax_loss(logits, step.rows, step.columns, step.weights)
+        if self.config.link_weight:
+            loss = loss + self.config.link_weight * self.items.link_loss(step.hidden)
+        return loss
 
     @torch.no_grad()
     def all_items(self) -> tuple[Tensor, Tensor]:

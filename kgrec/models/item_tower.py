@@ -89,10 +89,10 @@ class ItemTower(nn.Module):
             vectors: Shape (num_items, dim), unit length.
             bias: Shape (num_items,).
         """
-        known = (self.warm & ~hidden).to(torch.float32).unsqueeze(1)
+        known = self._known(hidden)
         ids = self.ids * known
         text, has_text = self._text()
-        numeric: Tensor = self.numeric(torch.tanh(self.numeric_features @ self.numbers.T))
+        numeric = self._numeric()
         base = ids + text + numeric
         graph = (
             self.knowledge(base, triples_kept)
@@ -118,6 +118,23 @@ class ItemTower(nn.Module):
         vectors = nn.functional.normalize(fused, dim=1, eps=1e-6)
         bias = self.id_bias * known.squeeze(1) + self.content_bias(content).squeeze(1)
         return vectors, bias * _BIAS_SCALE
+
+    def link_loss(self, hidden: Tensor) -> Tensor:
+        """Return how badly the vectors before propagation foretell triples, a scalar.
+
+        Args:
+            hidden: As in ``forward``.
+        """
+        if self.knowledge is None:
+            return torch.zeros((), device=self.ids.device)
+        base = self.ids * self._known(hidden) + self._text()[0] + self._numeric()
+        return self.knowledge.link_loss(base, self.config.link_triples)
+
+    def _known(self, hidden: Tensor) -> Tensor:
+        return (self.warm & ~hidden).to(torch.float32).unsqueeze(1)
+
+    def _numeric(self) -> Tensor:
+        return torch.as_tensor(self.numeric(torch.tanh(self.numeric_features @ self.numbers.T)))
 
     def _fuse(self, parts: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         logits = self.gate_bias

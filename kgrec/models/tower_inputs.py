@@ -48,11 +48,7 @@ def assemble(train: TrainingData, config: TowersConfig) -> Assembly:
     positives = train.interactions.positives()
     with torch.random.fork_rng():
         torch.manual_seed(train.seed)
-        knowledge = (
-            KnowledgeEncoder(graph, config.embedding_dim, config.graph_layers)
-            if use_graph
-            else None
-        )
+        knowledge = KnowledgeEncoder(graph, config) if use_graph else None
         interactions = (
             InteractionEncoder(positives, train.num_users, train.num_items)
             if config.use_interaction_graph and len(positives)

@@ -24,6 +24,15 @@ class TowersConfig(BaseModel):
 
     graph_layers: int = Field(2, ge=0)
     """Layers of propagation over the knowledge graph; 0 turns it off."""
+    graph_rule: Literal["scaled", "attention", "basis"] = "scaled"
+    """What a triple's message is: scaled by the relation, weighed by attention as well, or
+    multiplied by the relation's matrix, a mixture of ``graph_bases`` ones."""
+    graph_bases: int = Field(4, ge=1)
+    """Matrices that the rule "basis" mixes."""
+    link_weight: float = Field(0.0, ge=0)
+    """Weight of foretelling triples beside foretelling likes; 0: the graph is only propagated."""
+    link_triples: int = Field(1024, ge=2)
+    """Triples drawn in a step to be foretold, each among the others' ends."""
     min_entity_degree: int = Field(2, ge=1)
     """Entities with fewer triples, items apart, are left out of propagation."""
     use_interaction_graph: bool = True

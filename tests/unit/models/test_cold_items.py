@@ -19,9 +19,10 @@ CONFIG = TowersConfig(embedding_dim=16, steps=20, users_per_step=50)
 MAKER, TOPIC = NUM_ITEMS + 3, NUM_ITEMS + NUM_MAKERS
 
 
-@pytest.fixture(scope="module")
-def towers() -> TowersScorer:
-    return TowersScorer(CONFIG).fit(make_training_data())
+@pytest.fixture(scope="module", params=["scaled", "attention", "basis"])
+def towers(request: pytest.FixtureRequest) -> TowersScorer:
+    config = CONFIG.model_copy(update={"graph_rule": request.param, "link_weight": 0.1})
+    return TowersScorer(config).fit(make_training_data())
 
 
 def cold(entities: list[int]) -> ColdItem:
@@ -72,7 +73,7 @@ def with_item(train: TrainingData, entities: list[int]) -> TrainingData:
 @pytest.mark.parametrize("entities", [[MAKER, TOPIC], [MAKER], [TOPIC]])
 def test_vectors_are_those_of_the_whole_graph(towers: TowersScorer, entities: list[int]) -> None:
     train = with_item(make_training_data(), entities)
-    assembly = assemble(train, CONFIG)
+    assembly = assemble(train, towers.config)
     _take_weights(assembly, train, towers._state)
     vectors, bias = assembly.model.eval().all_items()
     found = torch.from_numpy(maker_of(towers).vectors([cold(entities)])[0])

@@ -9,7 +9,9 @@ from towers_data import NUM_ITEMS, planted
 
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder, RelationalGraph
+from kgrec.models.graph_layers import RULES, AttentionRule, BasisRule
 from kgrec.models.relational_data import hetero_data
+from kgrec.models.towers_config import TowersConfig
 
 
 def _random_graph(seed: int = 0) -> KnowledgeGraph:
@@ -28,12 +30,20 @@ def _random_graph(seed: int = 0) -> KnowledgeGraph:
     )
 
 
-def _encoder(graph: RelationalGraph, layers: int = 2) -> KnowledgeEncoder:
+def _encoder(graph: RelationalGraph, layers: int = 2, rule: str = "scaled") -> KnowledgeEncoder:
     torch.manual_seed(0)
-    encoder = KnowledgeEncoder(graph, 6, layers)
+    config = TowersConfig(embedding_dim=6, graph_layers=layers, graph_rule=rule, graph_bases=3)
+    encoder = KnowledgeEncoder(graph, config)
     with torch.no_grad():
-        encoder.relations.normal_()
+        for weights in [encoder.relations, *encoder.rule.parameters()]:
+            weights.normal_()
     return encoder
+
+
+def _said(encoder: KnowledgeEncoder, source: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
+    if isinstance(encoder.rule, BasisRule):
+        return source @ (relation.reshape(-1, 1, 1) * encoder.rule.bases).sum(dim=0)
+    return source * relation
 
 
 def _dense_reference(
@@ -55,29 +65,41 @@ def _dense_reference(
     nodes = torch.cat([items, encoder.entities])
     total = torch.zeros_like(items)
     for _ in range(encoder.num_layers):
-        after = torch.zeros_like(nodes)
-        for source, relation, target in messages:
-            norm = (degree[source] * degree[target]) ** -0.5
-            after[target] += norm * nodes[source] * encoder.relations[relation]
-        nodes = after
+        told = torch.zeros_like(nodes)
+        for target in range(graph.num_nodes):
+            heard = [(source, relation) for source, relation, to in messages if to == target]
+            if not heard:
+                continue
+            said = torch.stack([_said(encoder, nodes[u], encoder.relations[r]) for u, r in heard])
+            norm = torch.stack([(degree[source] * degree[target]) ** -0.5 for source, _ in heard])
+            if isinstance(encoder.rule, AttentionRule):
+                query, key = encoder.rule.query.weight, encoder.rule.key.weight
+                pulls = [(query @ nodes[target]) @ torch.tanh(key @ one) / 6**0.5 for one in said]
+                norm = torch.softmax(torch.stack(pulls), 0)
+            told[target] = (norm.unsqueeze(1) * said).sum(dim=0)
+        if isinstance(encoder.rule, BasisRule):
+            told = torch.tanh(told + nodes @ encoder.rule.own) * (degree > 0).unsqueeze(1)
+        nodes = told
         total = total + nodes[: graph.num_items]
     return total / encoder.num_layers
 
 
-def test_knowledge_encoder_equals_one_message_at_a_time() -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_knowledge_encoder_equals_one_message_at_a_time(rule: str) -> None:
     knowledge = _random_graph()
     graph = RelationalGraph.of(knowledge, min_entity_degree=1)
-    encoder, items = _encoder(graph), torch.randn(graph.num_items, 6)
+    encoder, items = _encoder(graph, rule=rule), torch.randn(graph.num_items, 6)
     actual = encoder(items, torch.ones(graph.num_edges))
     torch.testing.assert_close(actual, _dense_reference(knowledge, encoder, items))
 
 
-def test_knowledge_encoder_gradients_equal_the_reference() -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_knowledge_encoder_gradients_equal_the_reference(rule: str) -> None:
     knowledge = _random_graph(1)
     graph = RelationalGraph.of(knowledge, min_entity_degree=1)
-    encoder = _encoder(graph)
+    encoder = _encoder(graph, rule=rule)
     items = torch.randn(graph.num_items, 6, requires_grad=True)
-    wanted = [items, encoder.entities, encoder.relations]
+    wanted = [items, encoder.entities, encoder.relations, *encoder.rule.parameters()]
     weight = torch.randn(graph.num_items, 6)
     actual = torch.autograd.grad(
         (encoder(items, torch.ones(graph.num_edges)) * weight).sum(), wanted
@@ -142,13 +164,26 @@ def test_relational_graph_leaves_out_entities_of_one_triple() -> None:
 def test_graph_without_triples_says_nothing() -> None:
     graph = RelationalGraph.of(planted(triples=False).graph)
     assert graph.num_edges == 0
-    message = KnowledgeEncoder(graph, 6, 2)(torch.randn(NUM_ITEMS, 6), torch.ones(0))
+    message = _encoder(graph)(torch.randn(NUM_ITEMS, 6), torch.ones(0))
     assert (message == 0).all()
 
 
-def test_left_out_edges_carry_nothing() -> None:
+def test_foretelling_triples_learns_which_entity_an_item_has() -> None:
     graph = RelationalGraph.of(planted().graph)
-    encoder = _encoder(graph)
+    encoder, items = _encoder(graph), torch.nn.Parameter(torch.randn(NUM_ITEMS, 6))
+    optimiser = torch.optim.Adam([items, *encoder.parameters()], lr=0.05)
+    first = float(encoder.link_loss(items, 256).detach())
+    for _ in range(60):
+        optimiser.zero_grad()
+        encoder.link_loss(items, 256).backward()
+        optimiser.step()
+    assert float(encoder.link_loss(items, 256).detach()) < 0.7 * first
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_left_out_edges_carry_nothing(rule: str) -> None:
+    graph = RelationalGraph.of(planted().graph)
+    encoder = _encoder(graph, rule=rule)
     message = encoder(torch.randn(NUM_ITEMS, 6), torch.zeros(graph.num_edges))
     assert (message == 0).all()
 
