@@ -63,6 +63,11 @@ class Ladder:
         self._preparing = threading.Lock()
         self._popular = recommender.recommend(history=(), k=2 * config.max_k)
 
+    @property
+    def asked_since(self) -> float | None:
+        """When the oldest call to the model began that has not come back; None where none runs."""
+        return self._model.oldest
+
     def items_changed(self) -> None:
         """Let go of what was told of the items before, and look up anew what is popular."""
         self.cache.clear()
@@ -251,6 +256,12 @@ class _Threads:
     def __init__(self, number: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(number, thread_name_prefix=f"kgrec-{name}")
         self._free = asyncio.Semaphore(number)
+        self._running: dict[asyncio.Future[Any], float] = {}  # in the order in which they began
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest call that runs began; None where none does."""
+        return next(iter(self._running.values()), None)
 
     async def call(
         self,
@@ -280,6 +291,7 @@ class _Threads:
         except BaseException:
             self._free.release()
             raise
+        self._running[running] = loop.time()
         running.add_done_callback(self._ended)
         try:
             async with asyncio.timeout_at(end):
@@ -299,6 +311,7 @@ class _Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _ended(self, running: asyncio.Future[Any]) -> None:
+        del self._running[running]
         self._free.release()
         if not running.cancelled():
             running.exception()  # one that nobody waits for any more is not to be complained of

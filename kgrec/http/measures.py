@@ -7,12 +7,15 @@ counts are those of all workers since the service began, gauges those of the wor
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MultiProcessValue
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_HUNG, _HUNG_MEANS = "kgrec_workers_hung", "Workers that hung and were killed."
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -52,6 +55,7 @@ class Measures:
         self.starts = Counter(
             "kgrec_worker_starts_total", "Processes that began to answer.", registry=registry
         )
+        Counter(f"{_HUNG}_total", _HUNG_MEANS, registry=registry)  # the supervisor's to count
         self.state_faults = Counter(
             "kgrec_shared_state_faults_total",
             "How often Redis failed, was late, or had lost something.",
@@ -73,6 +77,11 @@ class Measures:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def hung_workers() -> Any:
+    """Return what a supervisor counts in the folder of its workers, which tell it with theirs."""
+    return MultiProcessValue()("counter", _HUNG, f"{_HUNG}_total", (), (), _HUNG_MEANS)
 
 
 def _gauge(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Gauge:

@@ -6,6 +6,7 @@ then the port is closed. A second signal closes it at once.
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ import uvicorn
 
 from kgrec.errors import KgrecError
 from kgrec.http.app import build_app
+from kgrec.http.heartbeat import BEAT_S, Heartbeat
 from kgrec.http.request_log import log_to, tell
 from kgrec.http.service import Service
 from kgrec.http.settings import ServeConfig
@@ -43,6 +45,7 @@ def serve_as_worker(
     port: int,
     listener: socket.socket,
     news: Connection,
+    heartbeat: Heartbeat,
 ) -> None:
     """Serve as one process of several until it is asked to stop, or its supervisor is gone.
 
@@ -53,6 +56,7 @@ def serve_as_worker(
         port: Its port.
         listener: The socket, which all workers share.
         news: Where it tells that it answers, or why it cannot.
+        heartbeat: Where it shows that it lives.
     """
     os.setpgid(0, 0)  # an interrupt at the terminal is for the supervisor to pass on
     log_to()
@@ -61,7 +65,9 @@ def serve_as_worker(
     except KgrecError as error:
         news.send(str(error))
         raise SystemExit(1) from None
-    server = DrainingServer(service, host, port, started=lambda: news.send(None))
+    server = DrainingServer(
+        service, host, port, started=lambda: news.send(None), heartbeat=heartbeat
+    )
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -88,13 +94,21 @@ class DrainingServer(uvicorn.Server):
         host: Address to listen on.
         port: Port to listen on.
         started: Called when it answers.
+        heartbeat: Where it shows, from then on, that it lives.
     """
 
     def __init__(
-        self, service: Service, host: str, port: int, started: Callable[[], None] | None = None
+        self,
+        service: Service,
+        host: str,
+        port: int,
+        started: Callable[[], None] | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self.service = service
         self._tell_started = started
+        self._heartbeat = heartbeat
+        self._beating: asyncio.Task[None] | None = None
         self._asked_to_stop = 0.0
         super().__init__(
             uvicorn.Config(
@@ -111,8 +125,17 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and tell so."""
         await super().startup(sockets)
+        if self._heartbeat is not None:
+            self._beating = asyncio.create_task(self._beat(self._heartbeat))
         if self.started and self._tell_started is not None:
             self._tell_started()
+
+    async def _beat(self, heartbeat: Heartbeat) -> None:
+        """Show that this loop goes round and the model comes back, as long as it is so."""
+        while True:
+            asked = self.service.ladder.asked_since
+            heartbeat.beat(time.monotonic() if asked is None else asked)
+            await asyncio.sleep(BEAT_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; at the second signal stop at once."""

@@ -30,6 +30,11 @@ class ServeConfig(BaseModel):
     """Address of that Redis: redis://host:6379/0; its password stands in KGREC_REDIS_PASSWORD."""
     redis_timeout_s: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     """How long one question to Redis may take before the event log answers in its place."""
+    start_timeout_s: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """How long one of several workers may take to begin to answer before it is started anew."""
+    hung_s: float = Field(default=30.0, ge=2, allow_inf_nan=False)
+    """How long one of several workers may show no sign of life, or wait for one call to the model,
+    before it is killed and another started; above all that an honest call can take."""
     max_body_bytes: int = Field(default=1 << 20, ge=1)
     """Largest request body."""
     max_history: int = Field(default=10_000, ge=1)

@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from kgrec.errors import ConfigError
+from kgrec.http.heartbeat import Heartbeat
 from kgrec.http.request_log import log_to, tell
 from kgrec.http.settings import ServeConfig
-from kgrec.http.supervisor import Supervisor
+from kgrec.http.supervisor import Patience, Supervisor
 from kgrec.serving.live_redis import check_address
 
 
@@ -39,7 +40,8 @@ def serve(path: Path, config: ServeConfig, *, host: str = "127.0.0.1", port: int
         tell("no keys: everybody on this machine may ask", level=logging.WARNING)
     if config.workers > 1:
         work = partial(_work, path, config, host, port)
-        Supervisor(work, config.workers, config.drain_timeout_s).run(host, port)
+        patience = Patience(config.start_timeout_s, config.hung_s, config.drain_timeout_s)
+        Supervisor(work, config.workers, patience).run(host, port)
         return
     from kgrec.http.server import serve_alone
 
@@ -53,10 +55,11 @@ def _work(
     port: int,
     listener: socket.socket,
     news: Connection,
+    heartbeat: Heartbeat,
 ) -> None:
     from kgrec.http.server import serve_as_worker
 
-    serve_as_worker(path, config, host, port, listener, news)
+    serve_as_worker(path, config, host, port, listener, news, heartbeat)
 
 
 def check_may_start(config: ServeConfig, host: str) -> None:

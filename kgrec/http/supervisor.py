@@ -1,5 +1,6 @@
-"""Keeps several workers on one port: starts them, replaces those that end, and passes on the signal
-to stop. It loads no model and answers nothing itself; what a worker does is for server.py.
+"""Keeps several workers on one port: starts them, kills those that hang, replaces those that end,
+and passes on the signal to stop. It loads no model and answers nothing itself; what a worker does
+is for server.py.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from types import FrameType
 from prometheus_client.multiprocess import mark_process_dead
 
 from kgrec.errors import ConfigError
-from kgrec.http.measures import FOLDER
+from kgrec.http.heartbeat import Heartbeat, Silence
+from kgrec.http.measures import FOLDER, hung_workers
 from kgrec.http.request_log import tell
 
-Work = Callable[[socket.socket, Connection], None]
+Work = Callable[[socket.socket, Connection, Heartbeat], None]
 _SPAWN = multiprocessing.get_context("spawn")
 _MAX_PAUSE_S = 30.0
 _LONG_S = 60.0
@@ -37,23 +39,40 @@ class _Worker:
 
     process: SpawnProcess
     news: Connection
+    silence: Silence
     began: float
     answers: bool = False
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the supervisor waits for its workers, in seconds.
+
+    Attributes:
+        start_s: For one to begin to answer.
+        hung_s: For a sign of life of one that answers.
+        drain_s: For those to end that were told to.
+    """
+
+    start_s: float
+    hung_s: float
+    drain_s: float
 
 
 class Supervisor:
     """Runs workers until a signal to stop comes.
 
     Args:
-        work: What a worker does with the socket and the connection for its news; picklable.
+        work: What a worker does with the socket, the connection for its news, and its heartbeat;
+            picklable.
         workers: How many.
-        drain_timeout_s: How long workers may take to end after the signal.
+        patience: How long it waits for them.
     """
 
-    def __init__(self, work: Work, workers: int, drain_timeout_s: float) -> None:
+    def __init__(self, work: Work, workers: int, patience: Patience) -> None:
         self._work = work
         self._number = workers
-        self._drain_timeout_s = drain_timeout_s
+        self._patience = patience
         self._workers: list[_Worker] = []
         self._starts: list[float] = []  # when those that are missing begin
         self._listening = False
@@ -68,9 +87,12 @@ class Supervisor:
         """
         with _bound(host, port) as listener, _metrics_folder(), self._signals():
             self._starts = [0.0] * self._number
+            hung = hung_workers()
             try:
                 while self._workers or not self._stop_by:
                     self._start_missing(listener)
+                    if not self._stop_by:
+                        hung.inc(self._kill_hung())
                     self._hear()
                     self._replace_ended()
             finally:
@@ -84,10 +106,12 @@ class Supervisor:
         for when in due:
             self._starts.remove(when)
             news, theirs = _SPAWN.Pipe(duplex=False)
-            process = _SPAWN.Process(target=self._work, args=(listener, theirs), daemon=True)
+            heartbeat = Heartbeat()
+            told = (listener, theirs, heartbeat)
+            process = _SPAWN.Process(target=self._work, args=told, daemon=True)
             process.start()
             theirs.close()
-            self._workers.append(_Worker(process, news, now))
+            self._workers.append(_Worker(process, news, Silence(heartbeat), now))
 
     def _hear(self) -> None:
         """Wait a moment for news of workers, or for the end of one."""
@@ -103,11 +127,31 @@ class Supervisor:
             worker.answers = fault is None
             if worker.answers:
                 self._listening = True
+                worker.silence.forgive()  # it was not to beat before
                 tell("worker answers", pid=worker.process.pid)
             elif not self._listening and not self._stop_by:
                 raise ConfigError(f"Expected a worker to begin to answer, got: {fault}")
             else:
                 tell("worker cannot answer", level=logging.ERROR, error=str(fault))
+
+    def _kill_hung(self) -> int:
+        """Kill who is silent for too long, and return how many; they are replaced as any other."""
+        hung = 0
+        for worker in self._workers:
+            silent_s = worker.silence.look()
+            allowed_s = self._patience.hung_s if worker.answers else self._patience.start_s
+            if silent_s < allowed_s or not worker.process.is_alive():
+                continue
+            tell(
+                "worker hangs" if worker.answers else "worker does not begin to answer",
+                level=logging.ERROR,
+                pid=worker.process.pid,
+                silent_s=round(silent_s, 1),
+            )
+            worker.process.kill()
+            worker.process.join()  # what it had to tell has ended when it is heard next
+            hung += 1
+        return hung
 
     def _replace_ended(self) -> None:
         for worker in [one for one in self._workers if not one.process.is_alive()]:
@@ -138,7 +182,7 @@ class Supervisor:
 
     def _stop(self, sig: int, frame: FrameType | None) -> None:
         """Ask the workers to end; asked again, they end at once."""
-        self._stop_by = time.monotonic() + self._drain_timeout_s + KILL_AFTER_S
+        self._stop_by = time.monotonic() + self._patience.drain_s + KILL_AFTER_S
         for worker in self._workers:
             if worker.process.is_alive():
                 worker.process.terminate()

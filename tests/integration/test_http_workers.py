@@ -160,6 +160,54 @@ def test_a_killed_worker_loses_no_acknowledged_event_and_comes_back(service: Ser
     service.wait(lambda: service.metric('kgrec_users_from{source="redis"}') == WORKERS)
 
 
+def test_a_worker_that_stands_still_is_replaced_while_the_others_answer(
+    tmp_path: Path, folders: list[Path], redis_server: RedisServer
+) -> None:
+    done = threading.Event()
+    answered: Counter[str] = Counter()
+    faults: list[str] = []
+
+    def ask(client_timeout_s: float) -> None:
+        client = httpx.Client(base_url=service.url, timeout=client_timeout_s)
+        while not done.is_set():
+            try:
+                answer = client.post("/v1/recommend", json={"user_id": "user-0", "k": 5})
+            except httpx.TransportError:  # the worker of this connection stands still, or is gone
+                answered["asked again"] += 1
+                client.close()
+                client = httpx.Client(base_url=service.url, timeout=client_timeout_s)
+                continue
+            if answer.status_code == 200 and answer.json()["served"] == "personalised":
+                answered["answered"] += 1
+            else:
+                faults.append(answer.text)
+        client.close()
+
+    # above what a busy machine may keep a worker from its processor for
+    with workers(tmp_path, redis_server, hung_s=10.0) as service:
+        threads = [threading.Thread(target=ask, args=(5.0,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        service.wait(lambda: answered["answered"] > 30)
+        still = service.pids("worker answers")[0]
+        os.kill(still, signal.SIGSTOP)
+        before = answered["answered"]
+        service.wait(lambda: answered["answered"] > before + 30)  # the other goes on
+        assert is_alive(still)
+        service.wait(lambda: still in service.pids("worker hangs"))
+        service.wait(lambda: len(service.pids("worker answers")) == WORKERS + 1)
+        before = answered["answered"]
+        service.wait(lambda: answered["answered"] > before + 30)
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert not is_alive(still)
+        assert service.metric("kgrec_workers_hung_total") == 1
+        assert service.metric("kgrec_worker_starts_total") == WORKERS + 1
+    assert faults == []
+    assert service.pids("worker hangs") == service.pids("worker ended") == [still]
+
+
 def test_what_one_worker_is_told_all_know(service: Service) -> None:
     asked = {"user_id": "new", "item_id": "item-0", "value": 5.0, "event_id": "one"}
     for turn in range(12):
