@@ -51,7 +51,7 @@ class TowersConfig(BaseModel):
 
     warm_start_steps: int = Field(60, ge=1)
     """Training steps at most where training starts from the weights of an earlier model."""
-    steps: int = Field(200, ge=1)
+    steps: int = Field(600, ge=1)
     """Training steps at most."""
     users_per_step: int = Field(300, ge=1)
     """Users in one training step."""
