@@ -1,4 +1,4 @@
-"""Scores of windows to mentions and pairs: what the model sees, before any threshold."""
+"""Scores of windows to mentions and pairs: all that may be there, before any choice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from graph_etl.extraction.bert.pairs import BoolArray, Pairs, pairs_of, within_r
 from graph_etl.extraction.bert.windows import IntArray
 
 FloatArray = npt.NDArray[np.float32]
+_LEAST = 0.3
+"""A type of a span that has this probability is a candidate even where another is likelier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Reading:
     """What the model sees in the windows of a batch.
 
     Attributes:
-        mentions: Of each window, (M, 3): first word, last word, entity type; ordered by place.
+        mentions: Of each window, (M, 3): first word, last word, entity type; ordered by place;
+            candidates, which may exclude each other.
         confidences: Of each window, (M,): probability of the type against "no mention".
         pairs: Pairs of these mentions.
         scores: (N, R), how sure it is that both mentions are there and the relation holds: the
@@ -41,7 +44,7 @@ def read_batch(model: JointModel, batch: Batch, allowed: BoolArray) -> Reading:
     """Return what a model in evaluation mode sees in a batch."""
     words, window = model.encode(batch)
     logits = model.span_logits(words, window).float()
-    mentions, confidences = mentions_of(logits, batch.num_words, model.settings.nested)
+    mentions, confidences = candidates_of(logits, batch.num_words)
     pairs = pairs_of(mentions, batch.subject_type.tolist(), allowed)
     pairs = within_reach(pairs, batch.sentence, model.settings.sentences_apart)
     scores = np.zeros((0, allowed.shape[2]), dtype=np.float32)
@@ -64,47 +67,28 @@ def _surety(side: IntArray, pairs: Pairs, confidences: Sequence[FloatArray]) -> 
     )
 
 
-def mentions_of(
-    logits: Tensor, num_words: Tensor, nested: bool
-) -> tuple[list[IntArray], list[FloatArray]]:
-    """Return mentions and confidences of each window from the scores of spans.
+def candidates_of(logits: Tensor, num_words: Tensor) -> tuple[list[IntArray], list[FloatArray]]:
+    """Return possible mentions and their confidences of each window from the scores of spans.
 
-    A span is a mention where a type scores higher than "no mention". Of two that overlap the surer
-    one stays, unless ``nested``.
+    They are the types of a span that are the likeliest and likelier than "no mention", or have
+    a probability of at least 0.3 among all.
 
     Args:
         logits: (B, W, K, T + 1).
         num_words: (B,).
-        nested: Whether mentions may overlap.
     """
     size, count, longest, _ = logits.shape
-    best, entity_type = logits[..., 1:].max(dim=-1)
-    margin = best - logits[..., 0]
+    margin = logits[..., 1:] - logits[..., :1]  # (B, W, K, T)
+    likeliest = (margin > 0) & (margin == margin.max(dim=-1, keepdim=True).values)
+    possible = likeliest | (logits.softmax(dim=-1)[..., 1:] >= _LEAST)
     end = torch.arange(count, device=logits.device)[:, None] + torch.arange(
         longest, device=logits.device
     )
     inside = end[None] < num_words[:, None, None]
-    places = torch.nonzero((margin > 0) & inside)
-    surety = torch.sigmoid(margin[tuple(places.T)]).cpu().numpy()
-    types = entity_type[tuple(places.T)].cpu().numpy()
-    rows, first, more = places.cpu().numpy().T
+    places = torch.nonzero(possible & inside[..., None])
+    surety = torch.sigmoid(margin[tuple(places.T)]).cpu().numpy().astype(np.float32)
+    rows, first, more, types = places.cpu().numpy().T
     spans = np.column_stack([first, first + more, types]).astype(np.int64)
-    mentions, confidences = [], []
-    bounds = np.searchsorted(rows, np.arange(size + 1))
-    for start, stop in pairwise(bounds.tolist()):
-        kept = _kept(spans[start:stop], surety[start:stop], nested)
-        mentions.append(spans[start:stop][kept])
-        confidences.append(surety[start:stop][kept].astype(np.float32))
-    return mentions, confidences
-
-
-def _kept(spans: IntArray, surety: FloatArray, nested: bool) -> IntArray:
-    """Return places of the spans that stay, in their order."""
-    if nested or len(spans) < 2:
-        return np.arange(len(spans))
-    chosen: list[int] = []
-    for place in np.argsort(-surety, kind="stable").tolist():
-        first, last = spans[place, 0], spans[place, 1]
-        if all(last < spans[one, 0] or spans[one, 1] < first for one in chosen):
-            chosen.append(place)
-    return np.array(sorted(chosen), dtype=np.int64)
+    bounds = pairwise(np.searchsorted(rows, np.arange(size + 1)).tolist())
+    ranges = [slice(start, stop) for start, stop in bounds]
+    return [spans[one] for one in ranges], [surety[one] for one in ranges]

@@ -17,7 +17,7 @@ from graph_etl.extraction.bert.reading import Reader
 from graph_etl.extraction.extractor import Extractor, Request
 from graph_etl.extraction.records import Answer, Extraction
 
-ANSWER_VERSION = 2
+ANSWER_VERSION = 3
 """Rises when the same weights would answer otherwise: words, windows, decoding."""
 
 

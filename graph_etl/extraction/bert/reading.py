@@ -12,32 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from graph_etl.extraction.bert.decoding import FloatArray, read_batch
+from graph_etl.extraction.bert.decoding import read_batch
 from graph_etl.extraction.bert.encoder import Pieces, bfloat16_helps
 from graph_etl.extraction.bert.features import SUBJECT, batch_of
 from graph_etl.extraction.bert.labels import Labels
 from graph_etl.extraction.bert.model import JointModel
+from graph_etl.extraction.bert.settling import WindowReading, settled
 from graph_etl.extraction.bert.windows import IntArray, Window, windows_of
 from graph_etl.extraction.records import Document, ExtractedTriple, Extraction, Mention, Span
 from graph_etl.extraction.things import each_thing_once
 
 BATCH_PIECES = 1024
 """Word pieces of a batch, padding among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class WindowReading:
-    """What a model sees in one window.
-
-    Attributes:
-        mentions: (M, 3): first word, last word, entity type.
-        confidences: (M,).
-        relations: (head, relation, tail, score), numbers of mentions or SUBJECT.
-    """
-
-    mentions: IntArray
-    confidences: FloatArray
-    relations: list[tuple[int, int, int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ class Reader:
 
     @torch.inference_mode()
     def read(self, windows: Sequence[Window], least_score: float) -> list[WindowReading]:
-        """Return what stands in windows, relations of at least a score."""
+        """Return what may stand in windows, relations of at least a score."""
         device = self.model.subject.device
         readings: dict[int, WindowReading] = {}
         enabled = self.bfloat16 and bfloat16_helps(device)
@@ -87,7 +73,19 @@ class Reader:
         """Return what stands in documents; a relation counts from the threshold on."""
         windows = self.windows(documents)
         readings = self.read(windows, threshold)
-        return extractions_of(documents, windows, readings, self.labels, threshold)
+        return self.answers(documents, windows, readings, threshold)
+
+    def answers(
+        self,
+        documents: Sequence[Document],
+        windows: Sequence[Window],
+        readings: Sequence[WindowReading],
+        threshold: float,
+    ) -> list[Extraction]:
+        """Return what stays of readings of at most that threshold."""
+        nested = self.model.settings.nested
+        stays = [settled(one, threshold, nested) for one in readings]
+        return extractions_of(documents, windows, stays, self.labels, threshold)
 
 
 def batches_of(lengths: Sequence[int]) -> Iterator[list[int]]:

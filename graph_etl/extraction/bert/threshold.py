@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from graph_etl.extraction.bert.reading import Reader, extractions_of
+from graph_etl.extraction.bert.reading import Reader
 from graph_etl.extraction.gold import GoldDocument
-from graph_etl.extraction.records import Extraction
 from graph_etl.extraction.scoring import micro_counts
 
 GRID = np.round(np.arange(0.10, 0.91, 0.02), 2)
-_NEIGHBOURS = 2
+_NEIGHBOURS = 6
 DEFAULT = 0.5
 
 
@@ -26,21 +24,15 @@ def chosen_threshold(reader: Reader, gold: Sequence[GoldDocument]) -> tuple[floa
     documents = [one.document for one in gold]
     windows = reader.windows(documents)
     readings = reader.read(windows, float(GRID[0]))
-    said = extractions_of(documents, windows, readings, reader.labels, DEFAULT)
-    f1 = []
-    for threshold in GRID.tolist():
-        counted = [_from(one, threshold) for one in said]
-        f1.append(micro_counts(gold, counted, "triples").f1)
-    entities = micro_counts(gold, said, "entities").f1
+
+    def f1_of(kind: str, threshold: float) -> float:
+        return micro_counts(gold, reader.answers(documents, windows, readings, threshold), kind).f1
+
     if not reader.labels.relations:
-        return DEFAULT, 0.0, entities
+        return DEFAULT, 0.0, f1_of("entities", DEFAULT)
+    f1 = [f1_of("triples", threshold) for threshold in GRID.tolist()]
     padded = np.pad(f1, _NEIGHBOURS, mode="edge")
     smooth = np.convolve(padded, np.ones(2 * _NEIGHBOURS + 1) / (2 * _NEIGHBOURS + 1), "valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-9)
     place = int(best[len(best) // 2])
-    return float(GRID[place]), f1[place], entities
-
-
-def _from(extraction: Extraction, threshold: float) -> Extraction:
-    kept = tuple(one for one in extraction.triples if one.confidence >= threshold)
-    return replace(extraction, triples=kept)
+    return float(GRID[place]), f1[place], f1_of("entities", float(GRID[place]))

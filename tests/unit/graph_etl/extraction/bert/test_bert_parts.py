@@ -7,7 +7,7 @@ from tiny_world import SCHEMA, document, mention, world
 
 from graph_etl.extraction import bert
 from graph_etl.extraction.bert.config import ModelSettings
-from graph_etl.extraction.bert.decoding import mentions_of
+from graph_etl.extraction.bert.decoding import candidates_of
 from graph_etl.extraction.bert.encoder import Pieces, tokenizer_of
 from graph_etl.extraction.bert.features import (
     IGNORED,
@@ -147,18 +147,21 @@ def test_pair_targets_hold_truth_doubt_and_a_cap():
     assert truth.sum() == 1
 
 
-def test_of_overlapping_mentions_the_surer_stays():
-    logits = torch.full((1, 4, 2, 3), -5.0)
+def test_candidates_are_the_likeliest_types_and_their_rivals():
+    logits = torch.full((2, 4, 2, 4), -5.0)
     logits[..., 0] = 0.0
     logits[0, 0, 1, 1] = 2.0  # words 0-1, type 0
-    logits[0, 1, 0, 2] = 3.0  # word 1, type 1
-    logits[0, 3, 0, 1] = 1.0  # word 3
+    logits[0, 1, 0, 2:4] = torch.tensor([3.0, 2.8])  # word 1, two types
+    logits[0, 2, 0, 1] = -0.5  # word 2: less sure than none, yet a probability of .37
+    logits[0, 3, 0, 1:4] = torch.tensor([0.1, 0.09, 0.08])  # word 3: each has .26, one is first
     logits[0, 3, 1, 2] = 9.0  # words 3-4: outside
-    mentions, confidences = mentions_of(logits, torch.tensor([4]), nested=False)
-    assert mentions[0].tolist() == [[1, 1, 1], [3, 3, 0]]
-    assert confidences[0] == pytest.approx(torch.sigmoid(torch.tensor([3.0, 1.0])).numpy())
-    mentions, _ = mentions_of(logits, torch.tensor([4]), nested=True)
-    assert mentions[0].tolist() == [[0, 1, 0], [1, 1, 1], [3, 3, 0]]
+    mentions, confidences = candidates_of(logits, torch.tensor([4, 4]))
+    found = [[0, 1, 0], [1, 1, 1], [1, 1, 2], [2, 2, 0], [3, 3, 0]]
+    assert mentions[0].tolist() == found
+    margins = torch.tensor([2.0, 3.0, 2.8, -0.5, 0.1])
+    assert confidences[0] == pytest.approx(torch.sigmoid(margins).numpy())
+    assert mentions[1].shape == (0, 3)
+    assert confidences[1].shape == (0,)
 
 
 def test_batches_pad_and_point_to_pieces(pieces):

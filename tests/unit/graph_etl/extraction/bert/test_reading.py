@@ -5,7 +5,8 @@ import pytest
 
 from graph_etl.extraction.bert.features import SUBJECT
 from graph_etl.extraction.bert.labels import Labels
-from graph_etl.extraction.bert.reading import WindowReading, extractions_of
+from graph_etl.extraction.bert.reading import extractions_of
+from graph_etl.extraction.bert.settling import WindowReading
 from graph_etl.extraction.bert.windows import Window
 from graph_etl.extraction.records import Document
 from graph_etl.graph_schema import EntityType, GraphSchema, RelationType
