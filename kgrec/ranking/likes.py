@@ -18,15 +18,24 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray, IntArray, Interactions
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
 from kgrec.errors import ArtifactError
-from kgrec.models.compiled import compiled_fast
 from kgrec.models.scorer import TrainingData
+from kgrec.ranking.near_means import near_means
+from kgrec.ranking.taste_draws import (
+    TasteConfig,
+    Verdicts,
+    draw_tastes,
+    posterior_rows,
+    products,
+    with_ones,
+)
 from kgrec.retrieval.content_ridge import content_matrix, ridge_prediction
-from kgrec.retrieval.content_vectors import truncated_svd
+from kgrec.retrieval.content_vectors import truncated_svd, unit_rows
 
 _META, _ARRAYS = "likes.json", "likes.safetensors"
 _ROUNDS_OF_BIASES = 5
+TERMS = ("item", "user", "taste", "near_in_company", "near_in_content")
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -37,33 +46,36 @@ class LikeConfig(BaseModel):
 
     least_events: int = Field(default=100, ge=1)
     """Likes, and as many dislikes, below which no such model is made."""
-    factors: int = Field(default=32, ge=1)
-    """Length of the taste vectors."""
-    ridges: tuple[float, ...] = (5.0, 9.0, 13.0)
-    """L2 weights of the taste vectors that are tried on held-out events."""
-    rounds: int = Field(default=8, ge=1)
-    """Rounds of alternating least squares."""
-    presence_factors: int = Field(default=32, ge=1)
-    """Length of the vectors of what a user meets at all."""
-    presence_ridge: float = Field(default=30.0, gt=0.0)
-    """L2 weight of an item's answer to those vectors."""
+    tastes: TasteConfig = TasteConfig()
+    """The factorisation of verdicts."""
+    company_factors: int = Field(default=32, ge=1)
+    """Length of the vectors of what is met together, whatever is thought of it."""
+    content_factors: int = Field(default=32, ge=1)
+    """Length of the vectors of the items' content."""
     shrinkage: float = Field(default=5.0, gt=0.0)
     """Events that pull an item's or a user's mean towards what is known without them."""
     content_ridge: float = Field(default=20.0, gt=0.0)
     """L2 weight of the regression that foretells an item's mean from its content."""
-    folds: int = Field(default=4, ge=2)
-    """Parts of the events; each is foretold from the others, to weigh the terms."""
+    sharpness: float = Field(default=4.0, ge=0.0)
+    """A verdict on an item counts for another one exp(sharpness x cosine) times."""
+    near_shrinkage: float = Field(default=20.0, gt=0.0)
+    """Weight that pulls the mean of verdicts on near items towards the user's mean."""
+    held_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Share of the verdicts that a first fit does not see, to weigh the terms by."""
 
 
 class LikeModel:
-    """Log-odds of a like = w . (item mean, user mean, taste, presence) + intercept.
+    """Log-odds of a like = w . (item, user, taste, near in company, near in content) + intercept.
 
     With r_ui = t_ui - b_i - b_u, t the centred rating (or like), b the shrunk means, an item
     without events having the mean that its content foretells:
 
-        taste     p_u . q_i, both by ridge regression on r (ALS); p_u from the history alone
-        presence  e_u . s_i, e_u the unit projection of what u met on leading directions of all
-                  that users meet; s_i by ridge regression of r on e
+        item, user  b_i, b_u
+        taste       mean over draws of p_u . q_i + a_u + b_i, p_u and a_u the posterior mean given
+                    the draw (taste_draws.py); a user's prior hears what they met, a unit vector
+                    e_u on the leading directions of all that users meet, and how much
+        near        sum_j K_ij r_uj / (sum_j K_ij + c) over the history, K = exp(s cos), once of
+                    the vectors of what is met together, once of the content's
 
     w is a logistic regression on held-out events, which calibrates it too.
 
@@ -71,8 +83,8 @@ class LikeModel:
         config: As it was fitted.
         arrays: As ``fit_likes`` makes them.
 
-    Source: explicit feedback as in Y. Koren, Factorization meets the neighborhood, 2008; here the
-    implicit part has item answers by ridge, and every user part is computed from the history.
+    Source: that what is met at all tells tastes, as in Y. Koren, Factorization meets the
+    neighborhood, 2008; every user part is computed from the history.
     """
 
     def __init__(self, config: LikeConfig, arrays: Arrays) -> None:
@@ -89,9 +101,15 @@ class LikeModel:
             item_idx: Shape (num_pairs,), int64; -1, or an item added later, stands for the average
                 item.
         """
-        columns = _columns(self.config, self.arrays, histories, indptr, item_idx)
+        columns = self.terms(histories, indptr, item_idx)
         weights = self.arrays["weights"]
         return np.asarray(columns @ weights[:-1] + weights[-1])
+
+    def terms(
+        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
+    ) -> npt.NDArray[np.float64]:
+        """Return what is weighed, named as ``TERMS``, shape (num_pairs, 5), float64."""
+        return _columns(self.config, self.arrays, histories, indptr, item_idx)
 
     def probabilities(
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
@@ -102,9 +120,8 @@ class LikeModel:
 
     def describe(self) -> dict[str, Any]:
         """Return what weighs how much, and the log loss on held-out events."""
-        names = ("item", "user", "taste", "presence", "intercept")
-        weights = zip(names, self.arrays["weights"].tolist(), strict=True)
-        _, loss, base = self.arrays["quality"].tolist()
+        weights = zip((*TERMS, "intercept"), self.arrays["weights"].tolist(), strict=True)
+        loss, base = self.arrays["quality"].tolist()
         return {"weights": dict(weights), "log_loss": loss, "log_loss_of_the_mean": base}
 
     def save(self, folder: Path) -> None:
@@ -133,7 +150,7 @@ def fit_likes(
     """Return the model, or None where too few likes or dislikes are known.
 
     Args:
-        train: Its events are the labels; each is foretold by a fit that has not seen it.
+        train: Its events are the labels; those that weigh the terms are held out of a first fit.
         config: Sizes and weights.
         text_vectors: Shape (num_items, dim), of an encoder; None for hashed words.
     """
@@ -142,56 +159,82 @@ def fit_likes(
     if min(liked, len(events) - liked) < config.least_events:
         return None
     content = content_matrix(train, text_vectors)
-    fold = np.random.default_rng(train.seed).integers(config.folds, size=len(events))
-    label = events.positive.astype(np.float64)
-    columns = np.empty((len(events), 4))
-    ridge, best = config.ridges[0], np.inf
-    held = fold == 0
-    for tried in config.ridges:
-        found = _foretold(train, events, held, content, config, tried)
-        loss = _logistic(found, label[held])[1]
-        if loss < best:
-            ridge, best, columns[held] = tried, loss, found
-    for number in range(1, config.folds):
-        held = fold == number
-        columns[held] = _foretold(train, events, held, content, config, ridge)
-    weights, loss = _logistic(columns, label)
-    share = label.mean()
-    base = -(share * np.log(share) + (1 - share) * np.log(1 - share))
-    parts = _fit_parts(train, events, content, config, ridge)
-    return LikeModel(
-        config, {**parts, "weights": weights, "quality": np.array([ridge, loss, base])}
-    )
-
-
-def _foretold(
-    train: TrainingData,
-    events: Interactions,
-    held: npt.NDArray[np.bool_],
-    content: FloatArray,
-    config: LikeConfig,
-    ridge: float,
-) -> npt.NDArray[np.float64]:
-    """Return the terms of held-out events by a fit on the others, in their order."""
+    held = np.random.default_rng(train.seed).random(len(events)) < config.held_share
     rest, asked = events.take(~held), events.take(held)
     users = np.unique(asked.user_idx)
     indptr = np.searchsorted(asked.user_idx, np.append(users, train.num_users)).astype(np.int64)
-    arrays = _fit_parts(train, rest, content, config, ridge)
+    first = _fit_parts(train, rest, content, config)
     histories = HistoryBatch.from_interactions(rest, users)
-    return _columns(config, arrays, histories, indptr, asked.item_idx)
+    columns = _columns(config, first, histories, indptr, asked.item_idx)
+    weights, loss = logistic(columns, asked.positive.astype(np.float64))
+    share = asked.positive.mean()
+    base = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+    parts = _fit_parts(train, events, content, config)
+    return LikeModel(config, {**parts, "weights": weights, "quality": np.array([loss, base])})
 
 
 def _fit_parts(
-    train: TrainingData,
-    events: Interactions,
-    content: FloatArray,
-    config: LikeConfig,
-    ridge: float,
+    train: TrainingData, events: Interactions, content: FloatArray, config: LikeConfig
 ) -> dict[str, npt.NDArray[Any]]:
-    users, items = events.user_idx, events.item_idx
     num_users, num_items = train.num_users, train.num_items
     scale = _scale(events)
+    arrays: dict[str, npt.NDArray[Any]] = {"scale": scale}
+    counts = np.bincount(events.item_idx, minlength=num_items)
+    amount = np.log1p(counts)
+    arrays.update(_company(events, counts, num_users, config, train.seed))
+    plain = truncated_svd(sparse.csr_matrix(content[:, :-1]), config.content_factors, train.seed)
+    arrays["content"] = unit_rows(plain)
+    seen = counts > 0
+    item_features = np.concatenate(
+        [
+            _standard(arrays["company"], seen)[0],
+            _standard(amount[:, None], seen)[0],
+            _standard(arrays["content"], np.ones(num_items, dtype=np.bool_))[0],
+        ],
+        axis=1,
+    )
+    histories = HistoryBatch.from_interactions(events, np.arange(num_users))
+    _, moments = _standard(_met(arrays, histories), histories.lengths > 0)
+    arrays["moments"] = moments
     target = _targets(scale, events.value, events.positive)
+    arrays["item_bias"] = _item_bias(events, target, num_users, content, config)
+    draws = draw_tastes(
+        Verdicts(events.user_idx, events.item_idx, target, num_users, num_items),
+        _user_features(arrays, histories),
+        item_features,
+        config.tastes,
+        train.seed,
+    )
+    return {**arrays, **{f"draws_{name}": array for name, array in draws.items()}}
+
+
+def _company(
+    events: Interactions, counts: IntArray, num_users: int, config: LikeConfig, seed: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the items' vectors of what is met together, and what they weigh in users' sums."""
+    users, items = events.user_idx, events.item_idx
+    lengths = np.bincount(users, minlength=num_users)
+    shape = (num_users, len(counts))
+    met = sparse.csr_matrix((np.ones(len(items)), (users, items)), shape=shape)
+    weights = 1.0 / np.sqrt(np.maximum(counts, 1.0))
+    reached = sparse.diags(1.0 / np.sqrt(np.maximum(lengths, 1.0))) @ met @ sparse.diags(weights)
+    vectors = truncated_svd(sparse.csr_matrix(reached.T), config.company_factors, seed)
+    return {
+        "company": unit_rows(vectors),
+        "pull": weights * np.linalg.norm(vectors, axis=1),
+        "strength": np.maximum(np.linalg.norm(vectors, axis=0), 1e-9),
+    }
+
+
+def _item_bias(
+    events: Interactions,
+    target: npt.NDArray[np.float64],
+    num_users: int,
+    content: FloatArray,
+    config: LikeConfig,
+) -> npt.NDArray[np.float64]:
+    """Return the items' shrunk means, beside those of their users and what content foretells."""
+    users, items, num_items = events.user_idx, events.item_idx, len(content)
     counts = np.bincount(items, minlength=num_items)
     lengths = np.bincount(users, minlength=num_users)
     touched = (counts > 0).astype(np.float32)
@@ -204,35 +247,7 @@ def _fit_parts(
         item_bias = mean + prior * config.shrinkage / (counts + config.shrinkage)
         total = np.bincount(users, weights=target - item_bias[items], minlength=num_users)
         user_bias = total / (lengths + config.shrinkage)
-    rest = target - item_bias[items] - user_bias[users]
-    met = sparse.csr_matrix((np.ones(len(items)), (users, items)), shape=(num_users, num_items))
-    weights = 1.0 / np.sqrt(np.maximum(counts, 1.0))
-    reached = sparse.diags(1.0 / np.sqrt(np.maximum(lengths, 1.0))) @ met @ sparse.diags(weights)
-    factors = min(config.presence_factors, num_items - 1, num_users - 1)
-    basis = truncated_svd(sparse.csr_matrix(reached.T), factors, train.seed).astype(np.float64)
-    basis = basis / np.maximum(np.linalg.norm(basis, axis=0), 1e-9) * weights[:, None]
-    histories = HistoryBatch.from_interactions(events, np.arange(num_users))
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "scale": scale,
-        "ridge": np.array([ridge]),
-        "item_bias": item_bias,
-        "basis": basis,
-        "centre": np.zeros(basis.shape[1]),
-    }
-    presence = _presence(arrays, histories)
-    arrays["centre"] = presence[lengths > 0].mean(axis=0)
-    presence = _presence(arrays, histories)
-    by_item = np.argsort(items, kind="stable")
-    item_indptr = np.concatenate([[0], np.cumsum(counts)])
-    of_items = (item_indptr, users[by_item], rest[by_item])
-    arrays["presence"] = ridge_rows(*of_items, presence, config.presence_ridge)
-    arrays["taste"] = np.random.default_rng(train.seed).normal(
-        0.0, 0.1, size=(num_items, config.factors)
-    )
-    for _ in range(config.rounds):
-        taste = ridge_rows(histories.indptr, items, rest, arrays["taste"], ridge)
-        arrays["taste"] = ridge_rows(*of_items, taste, ridge)
-    return arrays
+    return item_bias
 
 
 def _columns(
@@ -242,34 +257,91 @@ def _columns(
     indptr: IntArray,
     item_idx: IntArray,
 ) -> npt.NDArray[np.float64]:
-    """Return (item mean, user mean, taste, presence) of chosen pairs, shape (n, 4)."""
+    """Return the terms of chosen pairs, shape (n, 5)."""
     num_items = len(arrays["item_bias"])
     histories = histories.of_items_below(num_items)
+    features = _user_features(arrays, histories)
     events, items = histories.row_of_event, histories.item_idx
     target = _targets(arrays["scale"], histories.value, histories.positive)
     over = target - arrays["item_bias"][items]
     total = np.bincount(events, weights=over, minlength=len(histories))
     user_bias = total / (histories.lengths + config.shrinkage)
     rest = over - user_bias[events]
-    taste = ridge_rows(histories.indptr, items, rest, arrays["taste"], float(arrays["ridge"][0]))
-    presence = _presence(arrays, histories)
     rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
     known = (item_idx >= 0) & (item_idx < num_items)
-    columns = np.zeros((len(item_idx), 4))
+    columns = np.zeros((len(item_idx), len(TERMS)))
     columns[:, 1] = user_bias[rows]
+    columns[:, 2] = _tastes(
+        arrays, histories, features, target, rows, np.where(known, item_idx, num_items)
+    )
     rows, item_idx = rows[known], item_idx[known]
     columns[known, 0] = arrays["item_bias"][item_idx]
-    columns[known, 2] = _products(rows, item_idx, taste, arrays["taste"])
-    columns[known, 3] = _products(rows, item_idx, presence, arrays["presence"])
+    for place, name in ((3, "company"), (4, "content")):
+        columns[known, place] = near_means(
+            histories.indptr,
+            items,
+            rest,
+            arrays[name],
+            rows,
+            item_idx,
+            config.sharpness,
+            config.near_shrinkage,
+        )
     return columns
 
 
-def _presence(arrays: Arrays, histories: HistoryBatch) -> npt.NDArray[np.float64]:
-    """Return the unit projections of what users met, less their mean; 0 for empty histories."""
-    met = histories.matrix(len(arrays["basis"]), positive_only=False)
-    vectors = np.asarray(met @ arrays["basis"])
+def _tastes(
+    arrays: Arrays,
+    histories: HistoryBatch,
+    features: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
+    rows: IntArray,
+    item_idx: IntArray,
+) -> npt.NDArray[np.float64]:
+    """Return the mean over draws of what each user's taste says of the item, shape (n,)."""
+    x, total = with_ones(features), np.zeros(len(rows))
+    draws = [arrays[f"draws_{name}"] for name in ("items", "prior", "precision", "noise")]
+    for items, prior, precision, alpha in zip(*draws, strict=True):
+        expected = x @ prior
+        users = posterior_rows(
+            histories.indptr,
+            histories.item_idx,
+            target,
+            items,
+            expected,
+            precision,
+            float(alpha),
+            np.zeros_like(expected),
+        )
+        total += products(rows, item_idx, users, items)
+    return total / len(draws[0])
+
+
+def _met(arrays: Arrays, histories: HistoryBatch) -> npt.NDArray[np.float64]:
+    """Return the unit projections of what users met, and the logarithm of how much."""
+    met = histories.matrix(len(arrays["company"]), positive_only=False)
+    met = met @ sparse.diags(arrays["pull"])
+    vectors = np.asarray(met @ arrays["company"]) / arrays["strength"]
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return np.where(histories.lengths[:, None] > 0, vectors - arrays["centre"], 0.0)
+    count = np.log(np.maximum(histories.lengths, 1))
+    return np.concatenate([vectors, count[:, None]], axis=1)
+
+
+def _user_features(arrays: Arrays, histories: HistoryBatch) -> npt.NDArray[np.float64]:
+    """Return what users met in standard units, shape (B, p); zeros for an empty history."""
+    centre, spread = arrays["moments"]
+    filled = histories.lengths[:, None] > 0
+    return np.where(filled, (_met(arrays, histories) - centre) / spread, 0.0)
+
+
+def _standard(
+    columns: npt.NDArray[Any], known: BoolArray
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return columns of mean 0 and spread 1 over the known rows, 0 in others; mean and spread."""
+    chosen = columns[known].astype(np.float64)
+    centre, spread = chosen.mean(axis=0), chosen.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    return np.where(known[:, None], (columns - centre) / spread, 0.0), np.stack([centre, spread])
 
 
 def _scale(events: Interactions) -> npt.NDArray[np.float64]:
@@ -285,7 +357,7 @@ def _scale(events: Interactions) -> npt.NDArray[np.float64]:
 
 
 def _targets(
-    scale: npt.NDArray[np.float64], value: FloatArray, positive: npt.NDArray[np.bool_]
+    scale: npt.NDArray[np.float64], value: FloatArray, positive: BoolArray
 ) -> npt.NDArray[np.float64]:
     mean, factor, liked, disliked = scale
     plain = np.where(positive, liked, disliked)
@@ -296,7 +368,7 @@ def _targets(
     )
 
 
-def _logistic(
+def logistic(
     columns: npt.NDArray[np.float64], label: npt.NDArray[np.float64], steps: int = 30
 ) -> tuple[npt.NDArray[np.float64], float]:
     """Return (weights with the intercept last, log loss) of a logistic regression, by Newton."""
@@ -313,42 +385,3 @@ def _logistic(
     odds = x @ weights
     loss = float((np.logaddexp(0.0, odds) - label * odds).mean())
     return weights / np.append(spread, 1.0), loss
-
-
-@compiled_fast
-def ridge_rows(indptr: Any, index: Any, target: Any, factors: Any, ridge: Any) -> Any:
-    """Return each row's ridge regression of its targets on the factors of its entries.
-
-    Args:
-        indptr: Shape (n + 1,).
-        index: Shape (num_entries,), rows of ``factors``.
-        target: Shape (num_entries,), float64.
-        factors: Shape (m, k), float64.
-        ridge: L2 weight.
-
-    Returns:
-        Shape (n, k), float64; zeros for a row without entries.
-    """
-    k = factors.shape[1]
-    out = np.zeros((len(indptr) - 1, k))
-    for row in range(len(indptr) - 1):
-        start, stop = indptr[row], indptr[row + 1]
-        if start == stop:
-            continue
-        own = factors[index[start:stop]]
-        gram = own.T @ own
-        for place in range(k):
-            gram[place, place] += ridge
-        out[row] = np.linalg.solve(gram, own.T @ target[start:stop])
-    return out
-
-
-@compiled_fast
-def _products(rows: Any, items: Any, users: Any, of_items: Any) -> Any:
-    out = np.empty(len(rows))
-    for pair in range(len(rows)):
-        total = 0.0
-        for place in range(users.shape[1]):
-            total += users[rows[pair], place] * of_items[items[pair], place]
-        out[pair] = total
-    return out

@@ -14,10 +14,13 @@ from kgrec.data.interactions import Interactions
 from kgrec.errors import ArtifactError
 from kgrec.evaluation.ctr_metrics import auc
 from kgrec.models.scorer import TrainingData
-from kgrec.ranking.likes import LikeConfig, LikeModel, fit_likes, ridge_rows
+from kgrec.ranking.likes import LikeConfig, LikeModel, fit_likes
+from kgrec.ranking.near_means import near_means
+from kgrec.ranking.taste_draws import TasteConfig
 
 USERS, ITEMS = 160, 60
-CONFIG = LikeConfig(factors=6, presence_factors=6, ridges=(3.0,))
+TASTES = TasteConfig(factors=6, sweeps=40, forgotten=15, kept_every=3)
+CONFIG = LikeConfig(tastes=TASTES, company_factors=6)
 
 
 def events_of_tastes(seed: int = 0) -> Interactions:
@@ -77,12 +80,12 @@ def test_who_and_what_is_not_known_counts_as_average(
     model: LikeModel, asked: tuple[TrainingData, Interactions]
 ) -> None:
     nobody = HistoryBatch.of_nobody()
-    odds = model.log_odds(nobody, np.array([0, 3]), np.array([-1, ITEMS + 5, 0]))
-    intercept = model.arrays["weights"][-1]
-    assert odds[0] == odds[1] == intercept
-    assert odds[2] == pytest.approx(
-        intercept + model.arrays["weights"][0] * model.arrays["item_bias"][0]
-    )
+    items = np.arange(-1, ITEMS + 1)
+    odds = model.log_odds(nobody, np.array([0, len(items)]), items)
+    assert odds[0] == odds[-1]
+    assert abs(1 / (1 + np.exp(-odds[0])) - asked[0].interactions.positive.mean()) < 0.05
+    good = model.arrays["item_bias"]
+    assert np.corrcoef(odds[1:-1], good)[0, 1] > 0.9
 
 
 def test_an_item_added_later_in_a_history_says_nothing(
@@ -137,14 +140,16 @@ def test_none_is_made_without_dislikes(asked: tuple[TrainingData, Interactions])
     assert fit_likes(training(likes), CONFIG) is None
 
 
-def test_ridge_rows_equals_the_closed_form() -> None:
+def test_near_means_equal_the_loop_that_says_them() -> None:
     rng = np.random.default_rng(0)
-    factors, target = rng.normal(size=(9, 3)), rng.normal(size=6)
-    index, indptr = rng.integers(0, 9, 6), np.array([0, 4, 4, 6])
-    found = ridge_rows(indptr, index, target, factors, 0.7)
-    for row in (0, 2):
+    vectors = rng.normal(size=(9, 3))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index, target, indptr = rng.integers(0, 9, 6), rng.normal(size=6), np.array([0, 4, 4, 6])
+    rows, items = np.array([0, 0, 1, 2]), np.array([2, 8, 5, 0])
+    found = near_means(indptr, index, target, vectors, rows, items, 2.0, 0.7)
+    for pair, (row, item) in enumerate(zip(rows, items, strict=True)):
         part = slice(indptr[row], indptr[row + 1])
-        x = factors[index[part]]
-        expected = np.linalg.inv(x.T @ x + 0.7 * np.eye(3)) @ x.T @ target[part]
-        np.testing.assert_allclose(found[row], expected, rtol=1e-9)
-    np.testing.assert_array_equal(found[1], 0.0)
+        weight = np.exp(2.0 * vectors[index[part]] @ vectors[item])
+        expected = weight @ target[part] / (weight.sum() + 0.7)
+        assert found[pair] == pytest.approx(expected)
+    assert found[2] == 0.0
