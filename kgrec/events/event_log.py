@@ -322,8 +322,15 @@ def _fail(batch: Sequence[_Waiting], message: str) -> None:
             one.error = message
 
 
-def lock_writers(folder: Path, shared: bool) -> int:
+def lock_writers(
+    folder: Path, shared: bool, *, advice: str = "stop it first, or send events to it"
+) -> int:
     """Return a descriptor that holds the writers' lock; the system frees it with the process.
+
+    Args:
+        folder: The log.
+        shared: Whether others may hold it, too, that say the same.
+        advice: What to do where another process holds it.
 
     Raises:
         EventLogError: Another process holds it.
@@ -337,7 +344,7 @@ def lock_writers(folder: Path, shared: bool) -> int:
         os.close(descriptor)
         raise EventLogError(
             f"Expected no other writer of the event log {file.parent}, found one (process "
-            f"{holder}); stop it first, or send events to it. Reading needs no lock"
+            f"{holder}); {advice}. Reading needs no lock"
         ) from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())

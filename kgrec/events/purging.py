@@ -21,6 +21,13 @@ from kgrec.events.reading import decoded
 from kgrec.events.seen_ids import SeenIds
 from kgrec.events.segments import HEADER, PURGED, Record, Segment, record_line, segments_of
 
+_ADVICE = (
+    "a log that is written to cannot be purged: stop the whole service ('systemctl stop "
+    "kgrec-serve', or SIGTERM to 'kgrec serve' itself, not to a worker of it), call the same "
+    "command again, then start it again. Meanwhile forgotten users are in no answer and no new "
+    "artifact"
+)
+
 
 @dataclass(frozen=True)
 class PurgedLog:
@@ -49,7 +56,7 @@ def purge_events(folder: Path, unwanted: Callable[[Event], bool]) -> PurgedLog:
             disk refuses; what was purged until then stays purged.
     """
     segments = segments_of(folder)
-    lock = lock_writers(folder, shared=False)
+    lock = lock_writers(folder, shared=False, advice=_ADVICE)
     try:
         for left in folder.glob(".*.purged"):
             left.unlink()  # of a process that was killed

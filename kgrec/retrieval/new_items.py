@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar, Self
 
 import numpy as np
@@ -41,13 +42,19 @@ class NewItems(Baseline):
         self._is_new = events <= self.config.most_events
         return self
 
+    def with_new(self, number: int) -> Self:
+        """Return the source with so many further items at the end, all of them new."""
+        wider = copy.copy(self)
+        wider._is_new = np.append(self.fitted(self._is_new), np.ones(number, dtype=np.bool_))
+        return wider
+
     def scores(self, histories: HistoryBatch) -> FloatArray:
         """Return the lots of each history, shape (B, num_items), float32, 0 where not new."""
         is_new = self.fitted(self._is_new)
         found = np.zeros((len(histories), len(is_new)), dtype=np.float32)
         new = np.flatnonzero(is_new)
         length = np.diff(histories.indptr)
-        last = np.full(len(histories), len(is_new), dtype=np.int64)
+        last = np.full(len(histories), -1, dtype=np.int64)
         known = length > 0
         last[known] = histories.item_idx[histories.indptr[1:][known] - 1]
         asked = _mixed(_mixed(last.astype(np.uint64)) + length.astype(np.uint64))

@@ -70,3 +70,11 @@ def test_both_are_loaded_by_name(source: Scorer, tmp_path) -> None:
     again = load_source(source.name, tmp_path)
     users = TestTrending.histories()
     np.testing.assert_array_equal(again.scores(users), source.scores(users))
+
+
+def test_further_new_items_enter_the_lot_and_the_others_keep_theirs() -> None:
+    source = NewItems(NewItemsConfig(most_events=3)).fit(TestNewItems.make_training())
+    histories = TestNewItems.histories()
+    before, after = source.scores(histories), source.with_new(2).scores(histories)
+    np.testing.assert_array_equal(after[:, :-2], before)
+    assert (after[:, -2:] > 0).all()

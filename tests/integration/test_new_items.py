@@ -25,6 +25,7 @@ from kgrec.retrieval.sources import (
     ContentRidge,
     ContentRidgeConfig,
     KgNeighbours,
+    NewItems,
     TextSimilarity,
 )
 from kgrec.serving.answers import Recommendations
@@ -141,6 +142,18 @@ def test_an_added_item_is_known_by_its_content_where_there_are_no_towers(tmp_pat
         only = rec.recommend(history=history, filters={"year": (2024, None)})
         assert ids(only) == ["teapot"]
         assert set(only[0].sources) & set(SOURCES_OF_CONTENT)
+
+
+def test_an_added_item_is_drawn_with_the_new_ones_at_once(tmp_path: Path) -> None:
+    train = training_data()
+    settings = {"candidates": {"depth": 20, "cold_depth": 0}, "rankers": ("linear",)}
+    sources = {"ease": make_baseline("ease", {"ridge": 20.0}), "new_items": NewItems()}
+    pipeline = fit_pipeline(train, lambda: sources, PipelineConfig.model_validate(settings))
+    publish(save_artifact(tmp_path, pipeline, train), tmp_path / "current")
+    with load(tmp_path / "current", tmp_path) as rec:
+        add_teapot(rec)
+        found = {item.item_id: item for item in rec.recommend("user-1", k=NUM_ITEMS)}
+        assert found["teapot"].sources == ("new_items",)
 
 
 def test_events_of_an_added_item_count(pointer: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_user_without_a_trace_costs_nothing(shop: Path) -> None:
 def test_a_log_in_use_and_a_running_night_are_told(shop: Path) -> None:
     options = ("--user", "user-0", "--purge", "--event-log", shop / "log", "--out", shop / "out")
     with EventLog(shop / "log"):
-        assert "stop it first" in forget(shop, *options, code=2).stderr
+        assert "stop the whole service" in forget(shop, *options, code=2).stderr
     with night_lock(Workspace(shop / "out").nights / "lock"):
         assert "found one running" in forget(shop, *options, code=3).stderr
     assert ForgottenUsers(shop / "state")("user-0")  # at once, whatever the purge meets
