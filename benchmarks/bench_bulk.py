@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,7 @@ def on_artifact(path: Path) -> dict[str, Any]:
             "recommend_many": 1e3 * dressed / len(ids),
         },
         "users_per_cpu_s": {"top_rows": len(ids) / bare, "recommend_many": len(ids) / dressed},
+        "load average of the machine": round(os.getloadavg()[0], 1),
     }
 
 

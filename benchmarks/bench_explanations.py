@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,20 @@ import numpy as np
 import torch
 
 from kgrec import Recommender
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.evaluation.environment import git_commit, machine, versions
 from kgrec.serving import explanations
-from kgrec.serving.capabilities import pair_scores
+from kgrec.serving.carriers import drops
+from kgrec.serving.changes import Changes
 from kgrec.serving.deletion_test import deletion_test
+
+
+class AskedAnew(Changes):
+    """Finds out what deletion costs as the deletion test does."""
+
+    def drops(self, removed: Sequence[IntArray]) -> list[FloatArray]:
+        """Return how much each item falls, every source asked again."""
+        return drops(self._anew, self._history, self._items, removed)
 
 
 def main() -> None:
@@ -34,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     recommender = Recommender.load(given.artifact)
     found = {"served": measured(recommender, given.reasons)}
-    explanations.changed_scores = lambda scorer, best, *pairs: pair_scores(scorer, *pairs)
+    explanations.Changes = AskedAnew
     found["asked anew"] = measured(recommender, given.reasons)
     record = {
         "artifact": recommender.artifact_id,

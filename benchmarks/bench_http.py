@@ -53,6 +53,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of load in a round")
     parser.add_argument("--swaps", type=int, default=100)
     parser.add_argument("--soak-seconds", type=float, default=600)
+    parser.add_argument(
+        "--soak-rate", type=float, help="soak alone, at so many requests a second; the rest stands"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -62,6 +65,10 @@ def main() -> None:
         publish(artifacts[0], root / "current")
         with serving(root, arguments.workers, redis) as service:
             load = Load(root, service, artifacts)
+            if arguments.soak_rate is not None:
+                soak = soaked(load, arguments.soak_rate, arguments.soak_seconds)
+                write_soak(soak, arguments.json)
+                return
             cost = measured_cost(load, artifacts[0], arguments.rounds, arguments.seconds)
             found = {
                 "items": ITEMS,
@@ -70,7 +77,7 @@ def main() -> None:
                 "cost": cost,
                 "half of saturation": half_of_saturation(load, cost, 2 * arguments.seconds),
                 "swaps": swapped(load, artifacts, arguments.swaps),
-                "soak": soaked(load, cost, arguments.soak_seconds),
+                "soak": soaked(load, cost["requests a second"] / 2, arguments.soak_seconds),
                 "load average of the machine": round(os.getloadavg()[0], 1),
                 "niceness": os.nice(0),
                 "machine": machine(),
@@ -223,7 +230,18 @@ def swapped(load: Load, artifacts: list[Path], swaps: int) -> dict[str, Any]:
     }
 
 
-def soaked(load: Load, cost: dict[str, Any], seconds: float) -> dict[str, Any]:
+def write_soak(soak: dict[str, Any], record: Path | None) -> None:
+    """Print a soak that was measured alone, and put it into the record of all measures."""
+    found = {**soak, "load average of the machine": round(os.getloadavg()[0], 1)}
+    found["commit"] = git_commit()
+    print(json.dumps(found, indent=1))
+    if record is not None:
+        whole = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+        text = json.dumps({**whole, "soak": found}, indent=1)
+        record.write_text(text + "\n", encoding="utf-8")
+
+
+def soaked(load: Load, rate: float, seconds: float) -> dict[str, Any]:
     """Return the memory of the workers over a long load with events, and what was answered."""
     samples: list[float] = []
     done = threading.Event()
@@ -234,7 +252,7 @@ def soaked(load: Load, cost: dict[str, Any], seconds: float) -> dict[str, Any]:
 
     watching = threading.Thread(target=sample)
     watching.start()
-    pause_ms = int(1000 * CONNECTIONS / (cost["requests a second"] / 2))
+    pause_ms = int(1000 * CONNECTIONS / rate)
     told = load.run(seconds, targets="mixed.txt", pause_ms=pause_ms)
     done.set()
     watching.join()

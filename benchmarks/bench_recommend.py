@@ -42,6 +42,7 @@ from kgrec.ranking.lightgbm_ranker import LightGBMRanker
 from kgrec.ranking.pipeline import Pipeline
 from kgrec.ranking.selection import ChosenRanker
 from kgrec.ranking.torch_ranker import TorchRanker
+from kgrec.retrieval.index import IndexConfig
 
 LENGTH = 50
 CANDIDATES = {"depth": 166, "cold_depth": 25}  # about 500 from three sources
@@ -86,7 +87,8 @@ def artifact_of(
         return Path(pointer.read_text())
     train = make_training_data(num_items, num_users, LENGTH)
     if trained is not None:
-        path = planted_artifact(folder, train, trained)
+        index = IndexConfig(kind="ivf_4bit", target_recall=0.99)
+        path = planted_artifact(folder, train, trained, index)
         pointer.write_text(str(path))
         return path
     config = PipelineConfig.model_validate(
@@ -116,6 +118,7 @@ def measured(artifact: Path, requests: int) -> dict[str, object]:
     start, busy = time.perf_counter(), time.process_time()
     recommender = Recommender.load(artifact)
     load_s, load_cpu_s = time.perf_counter() - start, time.process_time() - busy
+    loaded = resident_bytes("VmRSS"), resident_bytes("RssAnon")
     events = recommender.artifact.interactions
     lengths = np.bincount(events.user_idx)
     rows = np.flatnonzero(lengths == LENGTH)[: 2 * requests]
@@ -133,10 +136,13 @@ def measured(artifact: Path, requests: int) -> dict[str, object]:
         "bare ranker": predict,
         "compiled ranker": rank,
     }
+    busy = time.process_time()
+    recommender.prepare_explanations()
+    ready_cpu_s = time.process_time() - busy
     for user in warm_up:
         recommender.recommend(user, k=10, explain=True)
-    memory = resident_bytes("VmRSS"), resident_bytes("RssAnon")
     taken = timed(ways, len(asked))
+    memory = resident_bytes("VmRSS"), resident_bytes("RssAnon")
     index = pipeline.indexes["towers"].description
     return {
         "triples": recommender.artifact.graph.num_triples,
@@ -147,10 +153,13 @@ def measured(artifact: Path, requests: int) -> dict[str, object]:
         "best 20 kept": pipeline.preselection and pipeline.preselection.kept,
         "features": len(pipeline.warm.names),
         "rankers": list(pipeline.warm.rankers),
-        "index": {name: index.get(name) for name in ("kind", "effort", "recall")},
+        "index": {name: index.get(name) for name in ("kind", "effort", "recall", "recall_k")},
         "requests": len(asked),
         "load_s": round(load_s, 2),
         "load_cpu_s": round(load_cpu_s, 2),
+        "explanations_ready_cpu_s": round(ready_cpu_s, 2),
+        "resident_bytes_after_load": loaded[0],
+        "resident_bytes_after_load_not_of_files": loaded[1],
         "resident_bytes": memory[0],
         "resident_bytes_not_of_files": memory[1],
         "artifact_bytes": sum(one.stat().st_size for one in artifact.rglob("*") if one.is_file()),
@@ -180,8 +189,10 @@ def bare_parts(
     as the pipeline asks them, and the lengths of the lists before the preselection."""
     histories = [recommender.history_of(user) for user in users]
     vectors = [pipeline.sources["towers"].user_vectors(one) for one in histories]  # type: ignore[attr-defined]
-    index = pipeline.indexes["towers"]._index
-    depth = pipeline.config.candidates.depth + 1
+    found = pipeline.indexes["towers"]
+    index = found._index
+    # kinds with codes bring more, and the whole vectors choose
+    depth = (pipeline.config.candidates.depth + 1) * int(found.description.get("refine", 1))
     ready = []
     for one in histories:
         candidates = pipeline.candidates(one)

@@ -39,7 +39,9 @@ def index_show(path: ArtifactPath, as_json: AsJson = False) -> None:
 def index_build(
     path: ArtifactPath,
     source: Annotated[str, typer.Option(help="Source whose vectors are indexed.")] = "towers",
-    kind: Annotated[str, typer.Option(help="auto, flat (exact), hnsw, ivf or ivf_pq.")] = "auto",
+    kind: Annotated[
+        str, typer.Option(help="auto, flat (exact), hnsw, ivf, ivf_4bit or ivf_pq.")
+    ] = "auto",
     target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
     recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
     neighbours: Annotated[int, typer.Option(help="Links of a vector in HNSW.")] = 32,

@@ -15,7 +15,7 @@ from typing import Any
 from graph_etl.snapshot import MANIFEST, MANIFEST_DIGEST, sha256_of
 from kgrec.errors import ArtifactError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 REMEDY = "train and publish again with 'kgrec run', or go back with 'kgrec rollback'"
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from kgrec.data.dataset import Items, Users
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import Interactions
+from kgrec.data.strings import StringColumn, Strings
 from kgrec.models.scorer import TrainingData
 
 NAMES = (
@@ -70,7 +71,7 @@ def tables_of(train: TrainingData) -> dict[str, pl.DataFrame]:
         ),
         "graph/triples": pl.DataFrame(
             {"head_idx": graph.head, "relation_idx": graph.relation, "tail_idx": graph.tail}
-        ),
+        ).cast(pl.Int64),
     }
 
 
@@ -78,9 +79,9 @@ def items_from(tables: Mapping[str, pl.DataFrame]) -> Items:
     """Return the catalogue."""
     table = tables["items"]
     return Items(
-        ids=_objects(table["item_id"]),
-        titles=_objects(table["title"]),
-        texts=_objects(table["text"]),
+        ids=StringColumn.of(table["item_id"]),
+        titles=StringColumn.of(table["title"]),
+        texts=StringColumn.of(table["text"]),
         numeric=_numeric(table),
     )
 
@@ -90,9 +91,11 @@ def users_from(tables: Mapping[str, pl.DataFrame]) -> Users:
     table = tables["users"]
     attributes = [name for name in table.columns if name.startswith("attribute.")]
     return Users(
-        ids=_objects(table["user_id"]),
-        profile_texts=_objects(table["profile_text"]),
-        attributes={name.removeprefix("attribute."): _objects(table[name]) for name in attributes},
+        ids=StringColumn.of(table["user_id"]),
+        profile_texts=StringColumn.of(table["profile_text"]),
+        attributes={
+            name.removeprefix("attribute."): StringColumn.of(table[name]) for name in attributes
+        },
         numeric=_numeric(table),
     )
 
@@ -110,28 +113,26 @@ def interactions_from(tables: Mapping[str, pl.DataFrame]) -> Interactions:
 
 
 def graph_from(tables: Mapping[str, pl.DataFrame]) -> KnowledgeGraph:
-    """Return the train-time graph."""
+    """Return the train-time graph; triples are most of it, and held as narrow as they can be."""
     entities, triples = tables["graph/entities"], tables["graph/triples"]
     relation_types = tables["graph/relation_types"]
+    node = pl.Int32 if entities.height <= np.iinfo(np.int32).max else pl.Int64
+    kind = pl.Int16 if relation_types.height <= np.iinfo(np.int16).max else pl.Int64
     return KnowledgeGraph(
-        entity_ids=_objects(entities["entity_id"]),
-        entity_types=_objects(entities["entity_type"]),
-        entity_names=_objects(entities["name"]),
+        entity_ids=StringColumn.of(entities["entity_id"]),
+        entity_types=StringColumn.of(entities["entity_type"]),
+        entity_names=StringColumn.of(entities["name"]),
         relations=tuple(relation_types["relation"].to_list()),
         phrases=tuple(relation_types["phrase"].to_list()),
-        head=triples["head_idx"].to_numpy(),
-        relation=triples["relation_idx"].to_numpy(),
-        tail=triples["tail_idx"].to_numpy(),
+        head=triples["head_idx"].cast(node).to_numpy(),
+        relation=triples["relation_idx"].cast(kind).to_numpy(),
+        tail=triples["tail_idx"].cast(node).to_numpy(),
         item_entity=tables["items"]["entity_idx"].to_numpy(),
     )
 
 
-def _text(column: npt.NDArray[np.object_]) -> pl.Series:
+def _text(column: Strings) -> pl.Series:
     return pl.Series(column.tolist(), dtype=pl.String())
-
-
-def _objects(column: pl.Series) -> npt.NDArray[np.object_]:
-    return np.array(column.to_list(), dtype=object)
 
 
 def _numeric(table: pl.DataFrame) -> dict[str, npt.NDArray[np.float32]]:

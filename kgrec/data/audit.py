@@ -17,6 +17,7 @@ from kgrec.data.dataset import Dataset
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import BoolArray, Interactions
 from kgrec.data.splits import Split
+from kgrec.data.strings import Strings
 from kgrec.data.task import EvaluationTask
 from kgrec.errors import DataError
 
@@ -176,11 +177,11 @@ def _identity_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _reported_counts(dataset: Dataset) -> dict[str, int]:
-    events, graph = dataset.interactions, dataset.graph
+    events, graph, items = dataset.interactions, dataset.graph, dataset.items
     pairs = events.user_idx * max(dataset.num_items, 1) + events.item_idx
     touched = np.zeros(graph.num_entities, dtype=np.bool_)
     touched[graph.head] = touched[graph.tail] = True
-    texts = np.char.strip((dataset.items.texts + dataset.items.titles).astype(str))
+    texts = np.char.strip((np.asarray(items.texts) + np.asarray(items.titles)).astype(str))
     active = len(np.unique(events.user_idx))
     names = [graph.entity_names, *dataset.users.attributes.values()]
     return {
@@ -218,5 +219,5 @@ def _outside(values: npt.NDArray[np.int64], size: int) -> int:
     return int(((values < 0) | (values >= size)).sum())
 
 
-def _unknown_names(names: npt.NDArray[np.object_]) -> int:
+def _unknown_names(names: Strings) -> int:
     return sum(str(name).strip().lower() in _UNKNOWN for name in names)

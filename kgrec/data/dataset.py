@@ -14,8 +14,7 @@ import polars as pl
 from graph_etl.snapshot import Snapshot, load_snapshot
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import Interactions
-
-StrArray = npt.NDArray[np.object_]
+from kgrec.data.strings import StrArray, Strings
 
 
 @dataclass(frozen=True)
@@ -23,14 +22,14 @@ class Items:
     """The catalogue, one row for each item_idx.
 
     Attributes:
-        ids, titles, texts: Shape (num_items,), object (str); texts are "" where there is none.
+        ids, titles, texts: num_items strings; texts are "" where there is none.
         numeric: Name -> shape (num_items,), float32, NaN where unknown. Known before any
             interaction: never counts or averages of what users did.
     """
 
-    ids: StrArray
-    titles: StrArray
-    texts: StrArray
+    ids: Strings
+    titles: Strings
+    texts: Strings
     numeric: Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -39,14 +38,14 @@ class Users:
     """The users, one row for each user_idx.
 
     Attributes:
-        ids, profile_texts: Shape (num_users,), object (str); "" where no profile is known.
-        attributes: Name -> shape (num_users,), object (str), "" where unknown.
+        ids, profile_texts: num_users strings; "" where no profile is known.
+        attributes: Name -> num_users strings, "" where unknown.
         numeric: Name -> shape (num_users,), float32, NaN where unknown.
     """
 
-    ids: StrArray
-    profile_texts: StrArray
-    attributes: Mapping[str, StrArray]
+    ids: Strings
+    profile_texts: Strings
+    attributes: Mapping[str, Strings]
     numeric: Mapping[str, npt.NDArray[np.float32]]
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from kgrec.data.interactions import BoolArray, IntArray
+from kgrec.data.strings import Strings
 
 GraphMode = Literal["on", "off", "shuffled", "random", "tables"]
 
@@ -19,18 +19,18 @@ class KnowledgeGraph:
     """Entities and triples; it never holds users or interactions. Equal is only what is the same.
 
     Attributes:
-        entity_ids, entity_types, entity_names: Shape (num_entities,), object (str).
+        entity_ids, entity_types, entity_names: num_entities strings each.
         relations: One name for each relation_idx. A relation may stand more than once, with other
             head and tail types.
         phrases: One phrase for each relation_idx, read as "HEAD <phrase> TAIL".
-        head, relation, tail: Shape (num_triples,), int64.
+        head, relation, tail: Shape (num_triples,), int64; narrower in an artifact that serves.
         item_entity: Shape (num_items,), int64: the entity that each item is.
         extracted: Shape (num_triples,): which triples were extracted from text; None: none.
     """
 
-    entity_ids: npt.NDArray[np.object_]
-    entity_types: npt.NDArray[np.object_]
-    entity_names: npt.NDArray[np.object_]
+    entity_ids: Strings
+    entity_types: Strings
+    entity_names: Strings
     relations: tuple[str, ...]
     phrases: tuple[str, ...]
     head: IntArray

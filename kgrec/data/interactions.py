@@ -54,7 +54,7 @@ class Interactions:
 
     def positives(self) -> Interactions:
         """Return the rows that count as a like."""
-        return self.take(self.positive)
+        return self if self.positive.all() else self.take(self.positive)
 
     def matrix(self, num_users: int, num_items: int) -> sparse.csr_matrix:
         """Return the binary user-item matrix, shape (num_users, num_items), float32."""

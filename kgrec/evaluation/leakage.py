@@ -21,6 +21,7 @@ from kgrec.data.interactions import IntArray, Interactions
 from kgrec.data.splits import Split
 from kgrec.data.splits.cuts import Role
 from kgrec.data.splits.split import split_from_roles
+from kgrec.data.strings import Strings
 from kgrec.errors import DataError
 
 CANARY_ID = "canary"
@@ -243,7 +244,7 @@ def _joined(a: Interactions, b: Interactions) -> Interactions:
     )
 
 
-def _appended(strings: npt.NDArray[np.object_], one: str) -> npt.NDArray[np.object_]:
+def _appended(strings: Strings, one: str) -> npt.NDArray[np.object_]:
     return np.array([*strings.tolist(), one], dtype=object)
 
 

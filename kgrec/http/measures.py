@@ -81,7 +81,8 @@ class Measures:
 
 def hung_workers() -> Any:
     """Return what a supervisor counts in the folder of its workers, which tell it with theirs."""
-    return MultiProcessValue()("counter", _HUNG, f"{_HUNG}_total", (), (), _HUNG_MEANS)
+    value_class = MultiProcessValue()  # type: ignore[no-untyped-call]
+    return value_class("counter", _HUNG, f"{_HUNG}_total", (), (), _HUNG_MEANS)
 
 
 def _gauge(registry: CollectorRegistry, name: str, what: str, *labels: str) -> Gauge:

@@ -83,6 +83,7 @@ def _loaded(path: Path, config: ServeConfig) -> Service:
     recommender = Recommender.load(
         path, event_log=config.event_log, state=config.state, shared=config.shared
     )
+    recommender.prepare_explanations()
     return Service(recommender, config, path)
 
 

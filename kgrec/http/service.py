@@ -116,6 +116,7 @@ class Service:
             tell("artifact not changed", level=logging.ERROR, error=why)
             return
         if swapped:
+            self.recommender.prepare_explanations()
             self.ladder.prepare()
             self.measures.swaps.labels("done").inc()
             self.tell_measures()

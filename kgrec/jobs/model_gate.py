@@ -6,7 +6,6 @@ Neither has learned from them. The published one is asked in its own numbering o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from kgrec.artifact import Artifact
 from kgrec.data.dataset import Dataset
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, IntArray
+from kgrec.data.strings import Strings
 from kgrec.data.task import EvaluationTask
 from kgrec.evaluation.evaluator import Ranks, evaluate
 from kgrec.evaluation.statistics import paired_test
@@ -146,7 +146,7 @@ def _learned_until(published: Artifact) -> int:
     return int(published.interactions.timestamp.max(initial=0) if told is None else told)
 
 
-def _positions(among: npt.NDArray[Any], ids: npt.NDArray[Any]) -> IntArray:
+def _positions(among: Strings, ids: Strings) -> IntArray:
     """Return where each of ``ids`` stands in ``among``, -1 where it does not."""
     place = {str(one): number for number, one in enumerate(among)}
     return np.array([place.get(str(one), -1) for one in ids], dtype=np.int64)

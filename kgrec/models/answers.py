@@ -13,7 +13,7 @@ import numpy as np
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
-from kgrec.models.top_items import TopItems, top_of_scores
+from kgrec.models.top_items import TopItems, top_of_columns, top_of_scores
 
 if TYPE_CHECKING:
     from kgrec.models.scorer import Scorer
@@ -44,10 +44,9 @@ class DenseAnswers(Answers):
 
     def top(self, k: int, allowed: BoolArray | None, seed: int) -> TopItems:
         """Return the k best items, as Answers says."""
-        scores = self._scores
-        if allowed is not None:
-            scores = np.where(allowed, scores, np.float32(-np.inf))
-        return top_of_scores(scores, k, seed, self._user_idx)
+        if allowed is None:
+            return top_of_scores(self._scores, k, seed, self._user_idx)
+        return top_of_columns(self._scores, np.flatnonzero(allowed), k, seed, self._user_idx)
 
     def pairs(self, indptr: IntArray, item_idx: IntArray) -> FloatArray:
         """Return the scores of chosen items, as Answers says."""

@@ -61,7 +61,7 @@ class RelationalGraph:
         num_items = len(graph.item_entity)
         node_of, kept_entities, kept_triples = _nodes(graph, min_entity_degree)
         head, tail = node_of[graph.head[kept_triples]], node_of[graph.tail[kept_triples]]
-        relation, count = graph.relation[kept_triples], len(graph.relations)
+        relation, count = graph.relation[kept_triples].astype(np.int64), len(graph.relations)
         source = np.concatenate([head, tail])
         target = np.concatenate([tail, head])
         both = np.concatenate([relation, relation + count])

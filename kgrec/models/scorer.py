@@ -132,6 +132,23 @@ class Scorer(ABC):
         """
         return np.asarray(self.scores(histories)[:, item_idx], dtype=np.float32)
 
+    def summands(
+        self, history: HistoryBatch, held: IntArray, item_idx: IntArray
+    ) -> FloatArray | None:
+        """Return what items of a history add to the scores of some items.
+
+        None, as here, where scores are no sums over the items of the history.
+
+        Args:
+            history: A batch of one.
+            held: Shape (L,), items of the history, ascending, each once.
+            item_idx: Shape (n,), int64, in any order.
+
+        Returns:
+            Shape (L, n), float32; over all items of the history the sum is the score.
+        """
+        return None
+
     def answers(self, histories: HistoryBatch) -> Answers | None:
         """Return what answers several questions about these histories without a row of all items.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kgrec.models.compiled import compiled
-from kgrec.models.top_items import best_of_row, tie_key
+from kgrec.models.top_items import best_of_row, kth_largest, write_sorted
 
 
 @compiled
@@ -159,13 +159,6 @@ def best_of_some(items: Any, values: Any, seed: Any, user: Any, item_idx: Any, s
         return
     border = np.float32(-np.inf)
     if size > k:
-        border = np.partition(values, size - k)[size - k]
+        border = kth_largest(values, k)
     kept = np.flatnonzero(values >= border)
-    key = np.empty(len(kept), dtype=np.uint64)
-    for place in range(len(kept)):
-        key[place] = tie_key(seed, user, items[kept[place]])
-    by_key = np.argsort(key, kind="mergesort")
-    order = by_key[np.argsort(-values[kept][by_key], kind="mergesort")]
-    for place in range(min(k, len(order))):
-        item_idx[place] = items[kept[order[place]]]
-        score[place] = values[kept[order[place]]]
+    write_sorted(items[kept], values[kept], seed, user, item_idx, score)

@@ -16,6 +16,7 @@ from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.models.compiled import compiled
 
 _MANY = 32
+_BINS = 1 << 11  # what the sign, the exponent and two more bits of a float32 tell apart
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,24 @@ def top_of_scores(scores: FloatArray, k: int, seed: int, user_idx: IntArray) -> 
     item_idx = np.full((len(scores), k), -1, dtype=np.int64)
     score = np.full((len(scores), k), -np.inf, dtype=np.float32)
     _best_of_rows(np.ascontiguousarray(scores), seed, user_idx, item_idx, score)
+    return TopItems(item_idx, score)
+
+
+def top_of_columns(
+    scores: FloatArray, columns: IntArray, k: int, seed: int, user_idx: IntArray
+) -> TopItems:
+    """Return what ``top_of_scores`` returns where every other column is at -inf.
+
+    Args:
+        scores: Shape (B, num_items), float32.
+        columns: Shape (n,), ascending.
+        k: Columns wanted.
+        seed: Seed of the order among equal scores.
+        user_idx: Shape (B,), int64.
+    """
+    item_idx = np.full((len(scores), k), -1, dtype=np.int64)
+    score = np.full((len(scores), k), -np.inf, dtype=np.float32)
+    _best_of_columns(np.ascontiguousarray(scores), columns, seed, user_idx, item_idx, score)
     return TopItems(item_idx, score)
 
 
@@ -114,19 +133,77 @@ def best_of_row(row: Any, seed: Any, user: Any, item_idx: Any, score: Any) -> No
 
 
 @compiled
+def kth_largest(values: Any, k: Any) -> Any:
+    """Return the k-th largest of float32 values, k from 1 to their number.
+
+    Values are counted by their highest bits, so that only those near the border are sorted.
+    """
+    bits = values.view(np.uint32)
+    counts = np.zeros(_BINS, dtype=np.int64)
+    for place in range(len(values)):
+        counts[_bin_of(bits[place])] += 1
+    near, wanted = _BINS - 1, k
+    while wanted > counts[near]:
+        wanted -= counts[near]
+        near -= 1
+    some = np.empty(counts[near], dtype=np.float32)
+    size = 0
+    for place in range(len(values)):
+        if _bin_of(bits[place]) == near:
+            some[size] = values[place]
+            size += 1
+    return np.partition(some, size - wanted)[size - wanted]
+
+
+@compiled
+def _bin_of(bits: Any) -> Any:
+    """Return a number that rises with the float32 of these bits, below _BINS."""
+    ordered = ~bits if bits >> np.uint32(31) else bits | np.uint32(1 << 31)
+    return ordered >> np.uint32(21)
+
+
+@compiled
+def write_sorted(items: Any, values: Any, seed: Any, user: Any, item_idx: Any, score: Any) -> None:
+    """Write the best of some items, as ``best_of_row`` orders them; the others are passed over.
+
+    Args:
+        items: Shape (n,).
+        values: Shape (n,), float32.
+        seed: Seed of the order among equal scores.
+        user: Whose items they are.
+        item_idx: Shape (k,), int64.
+        score: Shape (k,), float32.
+    """
+    order = np.argsort(-values, kind="mergesort")
+    size = min(len(item_idx), len(order))
+    start = 0
+    while start < size:
+        stop = start + 1
+        while stop < len(order) and values[order[stop]] == values[order[start]]:
+            stop += 1
+        if stop > start + 1:
+            tied = order[start:stop].copy()
+            key = np.empty(len(tied), dtype=np.uint64)
+            for place in range(len(tied)):
+                key[place] = tie_key(seed, user, items[tied[place]])
+            order[start:stop] = tied[np.argsort(key, kind="mergesort")]
+        start = stop
+    for place in range(size):
+        item_idx[place] = items[order[place]]
+        score[place] = values[order[place]]
+
+
+@compiled
 def _best_of_long_row(row: Any, seed: Any, user: Any, item_idx: Any, score: Any) -> None:
     """Do what ``best_of_row`` does by finding the border first: faster where many are wanted."""
     size, k = len(row), len(item_idx)
-    border = np.partition(row, size - k)[size - k] if size > k else np.float32(-np.inf)
-    kept = np.flatnonzero((row >= border) & (row > -np.inf))
-    key = np.empty(len(kept), dtype=np.uint64)
-    for place in range(len(kept)):
-        key[place] = tie_key(seed, user, kept[place])
-    by_key = np.argsort(key, kind="mergesort")
-    order = by_key[np.argsort(-row[kept][by_key], kind="mergesort")]
-    for place in range(min(k, len(order))):
-        item_idx[place] = kept[order[place]]
-        score[place] = row[kept[order[place]]]
+    border = kth_largest(row, k) if size > k else np.float32(-np.inf)
+    kept = np.empty(size, dtype=np.int64)
+    count = 0
+    for item in range(size):
+        kept[count] = item
+        count += row[item] >= border and row[item] > -np.inf
+    write_sorted(kept[:count], row[kept[:count]], seed, user, item_idx, score)
 
 
 @compiled
@@ -137,6 +214,28 @@ def _best_of_rows(scores: Any, seed: Any, user_idx: Any, item_idx: Any, score: A
             _best_of_long_row(scores[row], seed, user_idx[row], item_idx[row], score[row])
         else:
             best_of_row(scores[row], seed, user_idx[row], item_idx[row], score[row])
+
+
+@compiled
+def _best_of_columns(
+    scores: Any, columns: Any, seed: Any, user_idx: Any, item_idx: Any, score: Any
+) -> None:
+    k = item_idx.shape[1]
+    kept = np.empty(len(columns), dtype=np.int64)
+    values = np.empty(len(columns), dtype=np.float32)
+    for row in range(len(scores)):
+        count = 0
+        for column in columns:
+            kept[count], values[count] = column, scores[row, column]
+            count += values[count] > -np.inf
+        if 0 < k < count:
+            border = kth_largest(values[:count], k)
+            size = count
+            count = 0
+            for place in range(size):
+                kept[count], values[count] = kept[place], values[place]
+                count += values[count] >= border
+        write_sorted(kept[:count], values[:count], seed, user_idx[row], item_idx[row], score[row])
 
 
 @compiled

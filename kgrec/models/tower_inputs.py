@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kgrec.data.dataset import Users
+from kgrec.data.strings import Strings
 from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder, RelationalGraph
 from kgrec.models.hybrid import TwoTowers
 from kgrec.models.item_tower import ItemFeatures
@@ -120,7 +121,7 @@ def standardised(columns: Iterable[npt.NDArray[np.float32]], num_rows: int) -> T
     return torch.from_numpy(np.stack(parts, axis=1).astype(np.float32))
 
 
-def _text(texts: npt.NDArray[np.object_], encoder: TextEncoder | None) -> Tensor:
+def _text(texts: Strings, encoder: TextEncoder | None) -> Tensor:
     """Return text vectors, centred over the texts there are and scaled to unit length again.
 
     Raw sentence vectors of one catalogue share a large common part, which hides what differs.

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.strings import StringColumn, Strings
 from kgrec.data.task import EvaluationTask
 from kgrec.errors import ArtifactError, ConfigError, NotFittedError
 from kgrec.models.fit_result import CurvePoint, Progress
@@ -34,7 +34,8 @@ from kgrec.models.user_tower import Profiles, UserInputs, UserTower
 
 CONFIG_FILE = "config.json"
 ARRAYS_FILE = "arrays.safetensors"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)  # 1 kept the ids in config.json
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class _Fitted:
     users: UserTower
     profiles: Profiles
     weights: Mapping[str, Tensor]
-    item_ids: tuple[str, ...]
-    entity_ids: tuple[str, ...]
+    item_ids: StringColumn
+    entity_ids: StringColumn
     best_steps: int
     curve: tuple[CurvePoint, ...]
 
@@ -131,8 +132,8 @@ class TowersScorer(Scorer):
             weights={
                 name: value.detach().clone() for name, value in assembly.model.state_dict().items()
             },
-            item_ids=tuple(str(item) for item in train.dataset.items.ids),
-            entity_ids=tuple(str(entity) for entity in assembly.entity_ids),
+            item_ids=StringColumn.of(train.dataset.items.ids),
+            entity_ids=StringColumn.of(assembly.entity_ids),
             best_steps=result.best_step,
             curve=result.curve,
         )
@@ -209,6 +210,9 @@ class TowersScorer(Scorer):
         arrays["items"] = state.items
         for name in ("text", "numeric", "codes"):
             arrays[f"profiles.{name}"] = getattr(state.profiles, name)
+        for name, column in (("items", state.item_ids), ("entities", state.entity_ids)):
+            arrays[f"ids.{name}.letters"] = torch.from_numpy(column.letters)
+            arrays[f"ids.{name}.bounds"] = torch.from_numpy(column.bounds)
         save_file(
             {name: value.contiguous() for name, value in arrays.items()}, folder / ARRAYS_FILE
         )
@@ -221,8 +225,6 @@ class TowersScorer(Scorer):
             "vocabulary": {
                 name: list(values) for name, values in state.profiles.vocabulary.items()
             },
-            "item_ids": state.item_ids,
-            "entity_ids": state.entity_ids,
         }
         text = json.dumps(content, indent=1)
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
@@ -281,7 +283,7 @@ class TowersScorer(Scorer):
 def _take_weights(assembly: Assembly, train: TrainingData, earlier: _Fitted) -> None:
     """Copy weights of an earlier model, rows of items and entities matched by id."""
     weights = assembly.model.state_dict()
-    rows_of: dict[str, tuple[npt.NDArray[np.object_] | tuple[str, ...], tuple[str, ...]]] = {
+    rows_of: dict[str, tuple[Strings, Strings]] = {
         "items.ids": (train.dataset.items.ids, earlier.item_ids),
         "items.id_bias": (train.dataset.items.ids, earlier.item_ids),
         "items.knowledge.entities": (assembly.entity_ids, earlier.entity_ids),
@@ -317,9 +319,9 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or content.get("name") != name:
         raise ArtifactError(f"Expected a saved '{name}' in {path}, got another model")
-    if content.get("schema_version") != SCHEMA_VERSION:
+    if content.get("schema_version") not in _READABLE:
         raise ArtifactError(
-            f"Expected schema version {SCHEMA_VERSION}, got {content.get('schema_version')} in "
+            f"Expected a schema version out of {_READABLE}, got {content.get('schema_version')} in "
             f"{path}; train again with this version of kgrec"
         )
     return content
@@ -349,8 +351,14 @@ def _restore(
         users=users.eval(),
         profiles=profiles,
         weights=weights,
-        item_ids=tuple(content["item_ids"]),
-        entity_ids=tuple(content["entity_ids"]),
+        item_ids=_ids(content.get("item_ids"), "items", arrays),
+        entity_ids=_ids(content.get("entity_ids"), "entities", arrays),
         best_steps=int(content["best_steps"]),
         curve=tuple(CurvePoint(**point) for point in content["curve"]),
     )
+
+
+def _ids(told: list[str] | None, name: str, arrays: Mapping[str, Tensor]) -> StringColumn:
+    if told is not None:
+        return StringColumn.of(told)
+    return StringColumn(arrays[f"ids.{name}.letters"].numpy(), arrays[f"ids.{name}.bounds"].numpy())

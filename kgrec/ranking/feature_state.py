@@ -6,6 +6,7 @@ Fitted on the very events that the sources were fitted on, so that no feature kn
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from kgrec.retrieval.content_vectors import centred, hashed_text_vectors, idf_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 _META, _ARRAYS = "feature_state.json", "feature_state.safetensors"
+_PAIRS_AT_A_TIME = 10_000_000
 
 
 class FeatureConfig(BaseModel):
@@ -219,27 +221,42 @@ def _count_rows(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> N
         weight = events.positive[gap:][same] / gap
         steps = steps + sparse.csr_matrix((weight, (start, stop)), shape=(size, size))
     steps = sparse.diags(inverse) @ steps @ sparse.diags(inverse)
-    _store_rows("steps", steps, config.row_length, arrays)
+    _store_rows("steps", [sparse.csr_matrix(steps)], config.row_length, arrays)
     likes = events.positives().matrix(train.num_users, size).astype(np.float64)
+    _store_rows("together", _likes_together(likes), config.row_length, arrays)
+
+
+def _likes_together(likes: sparse.csr_matrix) -> Iterator[sparse.csr_matrix]:
+    """Yield rows of how alike the items' users are, block by block: all of them at once can be
+    as many as the users' histories have pairs.
+    """
     length = np.maximum(np.asarray(likes.sum(axis=1)).ravel(), 1.0)
-    scaled = sparse.diags(length**-0.25) @ likes
-    together = sparse.csr_matrix(scaled.T @ scaled)
-    together.setdiag(0)
-    diagonal = 1.0 / np.sqrt(np.maximum(np.asarray(scaled.power(2).sum(axis=0)).ravel(), 1e-9))
-    shrunk = sparse.diags(diagonal) @ together @ sparse.diags(diagonal)
-    _store_rows("together", shrunk, config.row_length, arrays)
+    scaled = sparse.csr_matrix(sparse.diags(length**-0.25) @ likes)
+    turned = sparse.csr_matrix(scaled.T)
+    inverse = 1.0 / np.sqrt(np.maximum(np.asarray(scaled.power(2).sum(axis=0)).ravel(), 1e-9))
+    pairs = np.concatenate([[0.0], np.cumsum(likes.T @ length)])  # upper bound of entries
+    start = 0
+    while start < len(inverse):
+        most = pairs[start] + _PAIRS_AT_A_TIME
+        stop = max(start + 1, int(np.searchsorted(pairs, most, side="right")) - 1)
+        block = sparse.csr_matrix(turned[start:stop] @ scaled)
+        row = np.repeat(np.arange(start, stop), np.diff(block.indptr))
+        block.data[block.indices == row] = 0.0  # dropped with the other zeros
+        block.data *= inverse[row]
+        block.data *= inverse[block.indices]
+        yield block
+        start = stop
 
 
 def _store_rows(
-    name: str,
-    matrix: sparse.csr_matrix,
-    length: int,
-    arrays: Arrays,
+    name: str, blocks: Iterable[sparse.csr_matrix], length: int, arrays: Arrays
 ) -> None:
-    kept = largest_per_row(sparse.csr_matrix(matrix), length)
-    arrays[f"{name}_indptr"] = kept.indptr.astype(np.int64)
-    arrays[f"{name}_items"] = kept.indices.astype(np.int32)
-    arrays[f"{name}_values"] = kept.data.astype(np.float32)
+    """Keep the largest entries of each row of a matrix that comes in blocks of rows."""
+    kept = [largest_per_row(block, length).astype(np.float32) for block in blocks]
+    counts = np.concatenate([np.diff(block.indptr) for block in kept])
+    arrays[f"{name}_indptr"] = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    arrays[f"{name}_items"] = np.concatenate([block.indices for block in kept], dtype=np.int32)
+    arrays[f"{name}_values"] = np.concatenate([block.data for block in kept])
 
 
 def largest_per_row(matrix: sparse.csr_matrix, length: int) -> sparse.csr_matrix:
@@ -322,7 +339,7 @@ def _index_slots(train: TrainingData, config: FeatureConfig, arrays: Arrays) -> 
     ]
     stacked = sparse.hstack(blocks).tocsr() if blocks else sparse.csr_matrix((train.num_items, 0))
     arrays["slot_indptr"] = stacked.indptr.astype(np.int64)
-    arrays["slots"] = stacked.indices.astype(np.int64)
+    arrays["slots"] = stacked.indices.astype(np.int32)
     arrays["slot_idf"] = np.concatenate([*idf, np.empty(0)]).astype(np.float32)
     arrays["slot_relation"] = np.concatenate([*group_of, np.empty(0)]).astype(np.int64)
     return tuple(groups)

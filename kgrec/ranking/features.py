@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import DataError
 from kgrec.ranking import feature_columns
 from kgrec.ranking.feature_columns import DAY_S
@@ -235,10 +235,29 @@ def _text(pairs: _Pairs, out: FloatArray) -> None:
         here = slice(bounds[row], bounds[row + 1])
         if events.start == events.stop or here.start == here.stop:
             continue
-        similar = text[pairs.items[here]] @ text[histories.item_idx[events]].T
-        feature_columns.write_similarities(
-            similar, histories.positive[events], pairs.recency[events], out[here]
+        _compare(
+            text[pairs.items[here]],
+            text[histories.item_idx[events]],
+            histories.positive[events],
+            pairs.recency[events],
+            out[here],
         )
+
+
+def _compare(
+    texts: FloatArray, seen: FloatArray, liked: BoolArray, recency: Column, out: FloatArray
+) -> None:
+    """Write how a user's candidates compare with what they saw; of dislikes the mean is enough."""
+    if liked.all():
+        feature_columns.write_similarities(texts @ seen.T, liked, recency, out)
+        return
+    likes = int(liked.sum())
+    mean = seen[~liked].mean(axis=0, keepdims=True, dtype=np.float32)
+    similar = texts @ np.concatenate([seen[liked], seen[-1:], mean]).T
+    if likes:
+        own = similar[:, :likes]
+        feature_columns.write_similarities(own, liked[liked], recency[liked], out)
+    out[:, 4:] = similar[:, likes:]
 
 
 def _graph(pairs: _Pairs, out: FloatArray) -> None:

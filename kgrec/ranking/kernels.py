@@ -115,7 +115,10 @@ def row_sums(
     Returns:
         Shape (n, W), float32.
     """
-    num_weights = event_weights.shape[1]
+    num_weights, num_items = event_weights.shape[1], len(row_indptr) - 1
+    # many candidates of a small catalogue: a place for each item costs less than hashing them
+    direct = num_items <= 4 * len(pair_items)
+    place_of = np.full(num_items if direct else 0, -1, dtype=np.int64)
     out = np.zeros((len(pair_items), num_weights), dtype=np.float32)
     for user in range(len(user_indptr) - 1):
         first, stop = pair_indptr[user], pair_indptr[user + 1]
@@ -130,12 +133,15 @@ def row_sums(
                             weight = event_weights[event, column]
                             out[pair, column] += weight * row_values[start + place]
             continue
-        table = empty_table(stop - first)
-        pair_of = np.empty(len(table), dtype=np.int64)
+        table = empty_table(0 if direct else stop - first)
+        pair_of = np.full(len(table), -1, dtype=np.int64)
         for pair in range(first, stop):
-            slot = slot_of(table, pair_items[pair])
-            table[slot] = pair_items[pair]
-            pair_of[slot] = pair - first
+            if direct:
+                place_of[pair_items[pair]] = pair - first
+            else:
+                slot = slot_of(table, pair_items[pair])
+                table[slot] = pair_items[pair]
+                pair_of[slot] = pair - first
         sums = np.zeros((stop - first, num_weights), dtype=np.float64)
         for event in range(user_indptr[user], user_indptr[user + 1]):
             item, low = event_items[event], 0
@@ -144,12 +150,15 @@ def row_sums(
             if low == num_weights:
                 continue
             for place in range(row_indptr[item], row_indptr[item + 1]):
-                slot = slot_of(table, row_items[place])
-                if table[slot] >= 0:
+                other = row_items[place]
+                pair = place_of[other] if direct else pair_of[slot_of(table, other)]
+                if pair >= 0:
                     for column in range(low, num_weights):
                         weight = event_weights[event, column]
-                        sums[pair_of[slot], column] += weight * row_values[place]
+                        sums[pair, column] += weight * row_values[place]
         out[first:stop] = sums
+        if direct:
+            place_of[pair_items[first:stop]] = -1
     return out
 
 

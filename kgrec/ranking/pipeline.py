@@ -25,9 +25,11 @@ from kgrec.ranking.ranked_items import RankedItems
 from kgrec.ranking.selection import ChosenRanker
 from kgrec.ranking.source_registry import load_source
 from kgrec.retrieval.candidates import CandidateGenerator, Candidates
+from kgrec.retrieval.changed import HistoryChanges
 from kgrec.retrieval.index import VectorIndex
 from kgrec.retrieval.index_shards import load_index
 from kgrec.retrieval.indexed_source import VectorModel
+from kgrec.retrieval.standing import RankArray
 
 _META, _SOURCES, _FEATURES, _INDEXES = "pipeline.json", "sources", "features", "indexes"
 _WARM, _COLD, _LIKES, _PRESELECTION = "ranker_warm", "ranker_cold", "likes", "preselection"
@@ -213,28 +215,39 @@ class Pipeline(Scorer):
         place = np.arange(len(order)) - candidates.indptr[:-1][rows[order]]
         chosen, slot = order[place < k], place[place < k]
         where = (rows[chosen], slot)
-        shape, wanted = (len(histories), k), self.config.candidates
-        brings = [min(wanted.quota_of(name), wanted.depth) for name in self.generator.names]
+        shape = (len(histories), k)
         found = len(self.generator.names)
         item_idx = np.full(shape, -1, dtype=np.int64)
         out_score = np.full(shape, -np.inf, dtype=np.float32)
         out_probability = np.zeros(shape, dtype=np.float32)
-        source_rank = np.zeros((*shape, found), dtype=np.int32)
+        rank = np.zeros((*shape, found), dtype=np.int32)
         source_z = np.zeros((*shape, found), dtype=np.float32)
         item_idx[where] = candidates.item_idx[chosen]
         out_score[where], out_probability[where] = score[chosen], probability[chosen]
-        rank = candidates.rank[chosen]
-        source_rank[where] = np.where(rank <= np.array(brings), rank, 0)
+        rank[where] = candidates.rank[chosen]
         source_z[where] = candidates.z[chosen]
         return RankedItems(
             item_idx,
             out_score,
             out_probability,
             candidates.source_names,
-            source_rank,
+            np.where(self._brought(candidates, item_idx, rank), rank, 0),
             source_z,
+            rank,
             candidates.best,
         )
+
+    def _brought(self, candidates: Candidates, item_idx: IntArray, rank: RankArray) -> BoolArray:
+        """Return which sources brought which items, shape (B, k, S)."""
+        wanted = self.config.candidates
+        most = [min(wanted.quota_of(name), wanted.depth) for name in self.generator.names]
+        brought = (rank > 0) & (rank <= np.array(most))
+        there = item_idx >= 0
+        row, slot = np.nonzero(there & (self.state.cold[item_idx] | ~brought.any(axis=2)))
+        for column, items in enumerate(candidates.added):
+            same = items[row] == item_idx[row, slot][:, None]
+            brought[row, slot, column] |= same.any(axis=1)
+        return brought
 
     def score_candidates(
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray
@@ -259,24 +272,23 @@ class Pipeline(Scorer):
 
     def score_changed(
         self,
-        histories: HistoryBatch,
+        variants: HistoryBatch,
+        changed: HistoryChanges,
+        removed: IntArray,
         indptr: IntArray,
         item_idx: IntArray,
-        best: IntArray,
     ) -> FloatArray:
-        """Return scores of chosen pairs under variants of one history, to compare them.
-
-        Each source's standing is told among its best items for the unchanged history, so that many
-        variants cost little; the scores are near those of ``score_candidates``.
+        """Return scores of items under variants of one history, near those of ``score_candidates``.
 
         Args:
-            histories: B variants of one history.
-            indptr: Shape (B + 1,), int64.
-            item_idx: Shape (num_pairs,), int64, ascending within a variant.
-            best: Shape (S, depth): RankedItems.best of the unchanged history.
+            variants: The whole history, then one without each of ``removed``.
+            changed: What is known of the history.
+            removed: Shape (R,), items of the history, ascending.
+            indptr: Shape (R + 2,), int64.
+            item_idx: Shape (num_pairs,), items that ``changed`` knows, ascending in a variant.
         """
-        candidates = self.generator.describe_changed(histories, indptr, item_idx, best)
-        return self.candidate_scores(histories, candidates)[0]
+        candidates = changed.candidates(variants, removed, indptr, item_idx)
+        return self.candidate_scores(variants, candidates)[0]
 
     def _outside(self) -> FloatArray:
         """Return a score below OUTSIDE for every item, shape (num_items,), float32."""
@@ -324,7 +336,7 @@ class Pipeline(Scorer):
         for name, source in self.sources.items():
             source.save(folder / _SOURCES / name)
         for name, index in self.indexes.items():
-            index.save(folder / _INDEXES / name)
+            index.save(folder / _INDEXES / name, vectors=False)  # the source has them
         self.state.save(folder / _FEATURES)
         self.warm.save(folder / _WARM)
         if self.cold is not None:

@@ -53,13 +53,12 @@ class Preselection:
         if sizes.max(initial=0) <= count:
             return candidates
         kept = _kept(self.guesses(candidates, cold), candidates.indptr, count)
-        return Candidates(
-            np.concatenate([[0], np.cumsum(np.minimum(sizes, count))]),
-            candidates.item_idx[kept],
-            candidates.source_names,
-            candidates.z[kept],
-            candidates.rank[kept],
-            candidates.best,
+        return replace(
+            candidates,
+            indptr=np.concatenate([[0], np.cumsum(np.minimum(sizes, count))]),
+            item_idx=candidates.item_idx[kept],
+            z=candidates.z[kept],
+            rank=candidates.rank[kept],
         )
 
     def guesses(self, candidates: Candidates, cold: BoolArray) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.models.top_items import TopItems
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class RankedItems:
         probability: Shape (B, k), float32: calibrated P(like) of the item in the next slice of
             events; 0 at -1.
         source_names: S names.
-        source_rank: Shape (B, k, S), int32: 1-based rank within each source's best items; 0
-            where the source did not bring it.
+        source_rank: Shape (B, k, S), int32: 1-based rank within each source's best items, beyond
+            them their number + 1 (it came for want of train events, or by a filter); 0 where the
+            source did not bring it.
         source_z: Shape (B, k, S), float32: standardised score in each source.
-        best: Shape (B, S, depth), int64: what rank and z refer to, as Candidates has it.
+        rank: Shape (B, k, S), int32: the same rank whether the source brought the item or not.
+        best: What rank and z refer to, as Candidates has it.
     """
 
     item_idx: IntArray
@@ -32,4 +35,5 @@ class RankedItems:
     source_names: tuple[str, ...]
     source_rank: npt.NDArray[np.int32]
     source_z: FloatArray
-    best: IntArray | None = None
+    rank: npt.NDArray[np.int32]
+    best: TopItems | None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from kgrec.data.interactions import FloatArray
+from kgrec.models.compiled import compiled
 
 CLIP = 5.0
 
@@ -40,5 +42,15 @@ class Standardiser:
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Return the scaled features, shape (n, F), float32."""
-        scaled = (values - self.mean) * self.scale
-        return np.asarray(np.clip(scaled, -CLIP, CLIP, out=scaled), dtype=np.float32)
+        scaled = np.empty(values.shape, dtype=np.float32)
+        _write_scaled(np.asarray(values, dtype=np.float32), self.mean, self.scale, scaled)
+        return scaled
+
+
+@compiled
+def _write_scaled(values: Any, mean: Any, scale: Any, out: Any) -> None:
+    most = np.float32(CLIP)
+    for row in range(len(values)):
+        for column in range(len(mean)):
+            scaled = (values[row, column] - mean[column]) * scale[column]
+            out[row, column] = min(max(scaled, -most), most)

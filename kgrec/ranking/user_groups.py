@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.strings import Strings
 from kgrec.models.scorer import TrainingData
 
 
@@ -63,7 +64,7 @@ def count_groups(
     return names
 
 
-def _codes(values: npt.NDArray[np.object_], max_groups: int) -> IntArray:
+def _codes(values: Strings, max_groups: int) -> IntArray:
     """Number the most frequent values from 1; 0 is unknown or rare."""
     found, inverse, count = np.unique(values.astype(str), return_inverse=True, return_counts=True)
     wanted = [

@@ -8,7 +8,7 @@ depend on the user and the item alone, so a pair looks the same whatever else is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -65,8 +65,11 @@ class Candidates:
             clipped; 0 where that source has nothing to say for the user.
         rank: Shape (n, S), int32, 1-based rank within the source's best ``depth`` items (items
             with an equal score share the better rank); depth + 1 beyond them.
-        best: Shape (B, S, depth), int64: each source's best items, which z and rank refer to, -1
-            where there are fewer; None where they were not kept.
+        best: Each source's best items and their scores, which z and rank refer to, both of shape
+            (B, S, depth), -1 and -inf where there are fewer; None where they were not kept.
+        added: For each source what it brought that is not among its best: for want of train events
+            (``cold_depth``), or because only such items are allowed; shape (B, any), int64, -1
+            where there are fewer. Empty where pairs were chosen otherwise.
     """
 
     indptr: IntArray
@@ -74,7 +77,8 @@ class Candidates:
     source_names: tuple[str, ...]
     z: FloatArray
     rank: RankArray
-    best: IntArray | None = None
+    best: TopItems | None = None
+    added: tuple[IntArray, ...] = ()
 
     @property
     def row_of_pair(self) -> IntArray:
@@ -90,7 +94,8 @@ class Candidates:
             self.source_names,
             self.z[first:last],
             self.rank[first:last],
-            None if self.best is None else self.best[start:stop],
+            None if self.best is None else _rows(self.best, slice(start, stop)),
+            tuple(items[start:stop] for items in self.added),
         )
 
 
@@ -105,8 +110,16 @@ def concatenate(parts: list[Candidates]) -> Candidates:
         parts[0].source_names,
         np.concatenate([part.z for part in parts]),
         np.concatenate([part.rank for part in parts]),
-        np.concatenate([part.best for part in parts if part.best is not None]),
+        TopItems(
+            np.concatenate([part.best.item_idx for part in parts if part.best is not None]),
+            np.concatenate([part.best.score for part in parts if part.best is not None]),
+        ),
+        tuple(np.concatenate(items) for items in zip(*(part.added for part in parts), strict=True)),
     )
+
+
+def _rows(best: TopItems, rows: slice) -> TopItems:
+    return TopItems(best.item_idx[rows], best.score[rows])
 
 
 class CandidateGenerator:
@@ -204,18 +217,23 @@ class CandidateGenerator:
         allowed: BoolArray | None,
         seed: int,
     ) -> Candidates:
-        picks = []
+        best, added = [], []
         for name, source, top in zip(self.names, answers, reference, strict=True):
-            quota = self.config.quota_of(name)
-            if allowed is not None and quota:
-                top = source.top(quota + 1, allowed, seed)
-            picks.append(_told_apart(top, quota))
-            depth = self.config.cold_depth
+            quota, depth = self.config.quota_of(name), self.config.cold_depth
+            own = np.full((len(histories), quota + depth), -1, dtype=np.int64)
+            if allowed is None:
+                best.append(_told_apart(top, quota))
+            elif quota:
+                found = _told_apart(source.top(quota + 1, allowed, seed), quota)
+                own[:, : found.shape[1]] = found
             if name in self.config.cold_sources and depth and len(self._cold_items):
                 mask = self.cold if allowed is None else self.cold & allowed
-                picks.append(_told_apart(source.top(depth + 1, mask, seed), depth))
-        indptr, item_idx = _united(np.concatenate(picks, axis=1))
-        return self._measure(histories, indptr, item_idx, answers, reference)
+                found = _told_apart(source.top(depth + 1, mask, seed), depth)
+                own[:, quota : quota + found.shape[1]] = found
+            added.append(own if allowed is not None else own[:, quota:])
+        indptr, item_idx = _united(np.concatenate([*best, *added], axis=1))
+        told = self._measure(histories, indptr, item_idx, answers, reference)
+        return replace(told, added=tuple(added))
 
     def _measure(
         self,
@@ -232,44 +250,11 @@ class CandidateGenerator:
             z[:, column], rank[:, column] = standing_of(
                 top.score[:, : self.config.depth], rows, source.pairs(indptr, item_idx)
             )
-        best = np.stack([top.item_idx[:, : self.config.depth] for top in reference], axis=1)
+        best = TopItems(
+            np.stack([top.item_idx[:, : self.config.depth] for top in reference], axis=1),
+            np.stack([top.score[:, : self.config.depth] for top in reference], axis=1),
+        )
         return Candidates(indptr, item_idx, self.names, z, rank, best)
-
-    def describe_changed(
-        self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray, best: IntArray
-    ) -> Candidates:
-        """Return chosen pairs of variants of one history, much as ``describe_pairs`` does.
-
-        No source is asked for its best items anew, which is most of the work there: those of the
-        unchanged history are scored under each variant, with the items that left the history.
-
-        Args:
-            histories: One history, then variants of it that lack some of its items.
-            indptr: Shape (B + 1,), int64.
-            item_idx: Shape (n,), int64, ascending within a variant.
-            best: Shape (S, depth), as Candidates has it for the unchanged history.
-        """
-        shape = (len(item_idx), len(self.names))
-        z, rank = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
-        rows = np.repeat(np.arange(len(histories)), np.diff(indptr))
-        asked, place = np.unique(item_idx, return_inverse=True)
-        held, in_history = _presence(histories)
-        gone = ~in_history.all(axis=0)
-        for column, source in enumerate(self.sources.values()):
-            known = best[column][best[column] >= 0]
-            grid = source.score_grid(histories, np.concatenate([asked, known, held[gone]]))
-            grid[:, len(asked) + len(known) :][in_history[:, gone]] = -np.inf
-            top = np.full((len(histories), best.shape[1]), -np.inf, dtype=np.float32)
-            ordered = -np.sort(-grid[:, len(asked) :], axis=1)[:, : best.shape[1]]
-            top[:, : ordered.shape[1]] = ordered
-            scores = grid[rows, place]
-            z[:, column], rank[:, column] = standing_of(top, rows, scores)
-        return Candidates(indptr, item_idx, self.names, z, rank)
-
-    def best_of(self, history: HistoryBatch, *, seed: int = 0) -> IntArray:
-        """Return what Candidates calls ``best`` for a batch of one, shape (S, depth)."""
-        top = self._references(self._answers(history), seed)
-        return np.stack([one.item_idx[0, : self.config.depth] for one in top])
 
     def _answers(self, histories: HistoryBatch) -> list[Answers]:
         """Return what each source says, by its rows or index where it has them, else densely."""
@@ -283,7 +268,7 @@ class CandidateGenerator:
             # where all is searched anyway, one product for all questions is faster
             if index.description["kind"] != "flat" or not fits:
                 cold = self._cold_vectors(name, source)
-                return IndexedAnswers(source, index, histories, self._cold_items, cold)
+                return IndexedAnswers(source, index, histories, self.cold, self._cold_items, cold)
         if fits and len(self.cold) <= _FEW_ITEMS:
             return DenseAnswers(source, histories)
         found = source.answers(histories)
@@ -314,7 +299,8 @@ class CandidateGenerator:
         none = np.empty(0, dtype=np.int64)
         shape = (0, len(self.names))
         z, rank = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int32)
-        best = np.empty((0, len(self.names), self.config.depth), dtype=np.int64)
+        size = (0, len(self.names), self.config.depth)
+        best = TopItems(np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32))
         return Candidates(np.zeros(1, dtype=np.int64), none, self.names, z, rank, best)
 
 
@@ -330,14 +316,6 @@ def _told_apart(top: TopItems, k: int) -> IntArray:
         return items
     border = top.score[:, k : k + 1]
     return np.where((top.score[:, :k] > border) | np.isneginf(border), items, -1)
-
-
-def _presence(histories: HistoryBatch) -> tuple[IntArray, BoolArray]:
-    """Return all items of some histories, ascending, and which history holds which, (B, n)."""
-    items, place = np.unique(histories.item_idx, return_inverse=True)
-    present = np.zeros((len(histories), len(items)), dtype=np.bool_)
-    present[histories.row_of_event, place] = True
-    return items, present
 
 
 @compiled

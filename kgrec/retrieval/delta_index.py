@@ -54,3 +54,9 @@ class DeltaIndex(VectorIndex):
         score = np.take_along_axis(score, order, axis=1)
         item_idx = np.take_along_axis(item_idx, order, axis=1)
         return TopItems(np.where(np.isneginf(score), -1, item_idx), score)
+
+    def found_for(self, queries: FloatArray, wanted: IntArray) -> IntArray:
+        """Return what the index finds and all further items, as ``VectorIndex.found_for`` does."""
+        shape = (len(queries), len(self._delta))
+        fresh = np.broadcast_to(self._size + np.arange(len(self._delta)), shape)
+        return np.concatenate([self._base.found_for(queries, wanted), fresh], axis=1)

@@ -78,7 +78,8 @@ class KgNeighbours(Scorer):
         """Return the score of every item, shape (B, num_items), float32."""
         touched = self.touched
         profile = profile_weights(histories, touched.shape[0], self.config) @ touched
-        return np.asarray((profile @ touched.T).toarray(), dtype=np.float32)
+        # the profiles dense: a product of two sparse matrices costs several times as much
+        return np.ascontiguousarray((touched @ profile.toarray().T).T, dtype=np.float32)
 
     def save(self, folder: Path) -> None:
         """Write the weighted matrix and configuration into ``folder``."""

@@ -6,6 +6,7 @@ Scores are inner products, higher is better. Which vectors go in is the business
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,9 +14,11 @@ import numpy as np
 
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from kgrec.models.top_items import TopItems, top_of_scores
+from kgrec.models.top_items import TopItems
+from kgrec.retrieval.exact_search import dense_search, exact_scores, first_of, search_some
 from kgrec.retrieval.faiss_module import import_faiss
 from kgrec.retrieval.index_kinds import (
+    CODED,
     IndexConfig,
     IndexKind,
     chosen_kind,
@@ -30,15 +33,15 @@ __all__ = ["IndexConfig", "VectorIndex"]
 
 _INDEX, _META, _VECTORS = "index.faiss", "index.json", "vectors.npy"
 _MOST_REFINE = 64
-_DENSE_BYTES = 2_000_000  # of scores held at a time by exact search
+_LEAST_EASED = 16  # below it, a finer step saves nothing
 
 
 class VectorIndex:
     """Inner-product search over ``num_items`` vectors; row number is item_idx.
 
-    HNSW, IVF and IVF-PQ start with a small search effort; ``tune`` doubles it until the recall
-    measured on real queries reaches the target, or until the whole index is searched. IVF-PQ
-    (rotated by OPQ) finds by codes, and scores what it finds by the whole vectors.
+    HNSW and IVF start with a small search effort; ``tune`` doubles it until the recall measured
+    on real queries reaches the target, or until the whole index is searched. "ivf_4bit" and
+    "ivf_pq" (rotated by OPQ) find by codes, and score what they find by the whole vectors.
 
     Args:
         config: Kind and effort.
@@ -91,7 +94,7 @@ class VectorIndex:
             "effort": None,
             "memory_bytes": memory_bytes(self.config, kind, *vectors.shape),
         }
-        if kind == "ivf_pq":
+        if kind in CODED:
             self.description["refine"] = self.config.refine
         if kind != "flat":
             self.set_effort(self._start(kind))
@@ -128,24 +131,47 @@ class VectorIndex:
             empty = np.full((len(queries), k), -1, dtype=np.int64)
             return TopItems(empty, np.full(empty.shape, -np.inf, dtype=np.float32))
         if self._kind == "flat":
-            return _dense_search(queries, vectors, k, allowed, excluded)
+            return dense_search(queries, vectors, k, allowed, excluded)
         wide = min(asked * int(self.description.get("refine", 1)), len(vectors))
         if allowed is None:
             score, found = index.search(queries, wide)
         else:
             score, found = self._filtered(index, queries, wide, allowed)
         found = found.astype(np.int64)
-        if self.description["kind"] == "ivf_pq":
-            score = _exact_scores(queries, vectors, found)
+        if self._kind in CODED:
+            score = exact_scores(queries, vectors, found)
         score = np.where(found >= 0, score, -np.inf)
-        if excluded is None and wide == k and self._kind != "ivf_pq":
+        if excluded is None and wide == k and self._kind not in CODED:
             return TopItems(found, score)  # in order already
         if excluded is not None:
             rows = np.repeat(np.arange(len(queries)), np.diff(excluded[0]))
             keys = rows * len(vectors) + excluded[1]
             ours = np.arange(len(queries))[:, None] * len(vectors) + found
             score = np.where(np.isin(ours, keys) & (found >= 0), -np.inf, score)
-        return _first(found, score, k)
+        return first_of(found, score, k)
+
+    def found_for(self, queries: FloatArray, wanted: IntArray) -> IntArray:
+        """Return items among which the best of each query are, in no order; who asks scores them.
+
+        What is found for a query depends on no other one of the batch.
+
+        Args:
+            queries: Shape (B, dim).
+            wanted: Shape (B,), int64, how many of the best are wanted for each query.
+
+        Returns:
+            Shape (B, n), int64, -1 where there are fewer.
+        """
+        most = int(wanted.max(initial=0))
+        if self._kind not in CODED:
+            return self.search(queries, most).item_idx
+        index, vectors = self._built()
+        brought = np.minimum(wanted * int(self.description["refine"]), len(vectors))
+        found = np.full((len(queries), int(brought.max(initial=0))), -1, dtype=np.int64)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        for row, count in enumerate(brought):
+            found[row, :count] = index.search(queries[row : row + 1], int(count))[1]
+        return found
 
     def measured_recall(self, queries: FloatArray, k: int | None = None) -> float:
         """Return the mean share of the exact k best that the index finds, 0 to 1.
@@ -157,18 +183,25 @@ class VectorIndex:
             k: Items of a list; None for ``recall_k``.
         """
         k = min(k or self.config.recall_k, int(self.description["num_items"]))
+        sample, borders = self._exact_borders(queries, k)
+        return self._share_found(sample, borders, k)
+
+    def _exact_borders(self, queries: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+        """Return the queries drawn, and the least score of each one's exact k best, (n, 1)."""
         rng = np.random.default_rng(self.config.seed)
         chosen = rng.permutation(len(queries))[:500]
         sample = np.ascontiguousarray(queries[chosen], dtype=np.float32)
-        hits = 0
+        borders = np.empty((len(sample), 1), dtype=np.float32)
         for start in range(0, len(sample), 64):
-            part = sample[start : start + 64]
-            exact = self._every_score(part)
-            border = -np.partition(-exact, k - 1, axis=1)[:, k - 1 : k]
-            slack = 1e-5 * (1.0 + np.abs(border))
-            found = self.search(part, k)
-            hits += int(((found.score >= border - slack) & (found.item_idx >= 0)).sum())
-        return hits / (k * len(sample))
+            exact = self._every_score(sample[start : start + 64])
+            borders[start : start + 64] = -np.partition(-exact, k - 1, axis=1)[:, k - 1 : k]
+        return sample, borders
+
+    def _share_found(self, sample: FloatArray, borders: FloatArray, k: int) -> float:
+        found = self.search(sample, k)
+        slack = 1e-5 * (1.0 + np.abs(borders))
+        hits = (found.score >= borders - slack) & (found.item_idx >= 0)
+        return int(hits.sum()) / (k * len(sample))
 
     def _every_score(self, queries: FloatArray) -> FloatArray:
         """Return the score of every vector, shape (B, num_items)."""
@@ -176,21 +209,46 @@ class VectorIndex:
 
     def tune(self, queries: FloatArray) -> float:
         """Raise the effort until ``target_recall`` is measured; return and record the recall."""
-        recall = self.measured_recall(queries)
+        k = min(self.config.recall_k, int(self.description["num_items"]))
+        sample, borders = self._exact_borders(queries, k)
+        recall = self._share_found(sample, borders, k)
         while recall < self.config.target_recall and self.search_harder():
-            recall = self.measured_recall(queries)
+            recall = self._share_found(sample, borders, k)
+        recall = self._eased(recall, lambda: self._share_found(sample, borders, k))
         self.description["recall"] = recall
-        self.description["recall_k"] = min(self.config.recall_k, self.description["num_items"])
+        self.description["recall_k"] = k
         self.description["queries"] = min(len(queries), 500)
         return recall
 
-    def save(self, folder: Path) -> None:
-        """Write index.faiss and index.json, with IVF-PQ vectors.npy, into ``folder``."""
-        index, vectors = self._built()
+    def _eased(self, recall: float, measured: Callable[[], float]) -> float:
+        """Go back towards the effort before the last doubling as far as the target allows."""
+        most = self.description["effort"]
+        if recall < self.config.target_recall or most is None or most < _LEAST_EASED:
+            return recall
+        low, high = int(most) // 2, int(most)  # the lower one fell short
+        for _ in range(2):
+            middle = (low + high) // 2
+            self.set_effort(middle)
+            found = measured()
+            if found < self.config.target_recall:
+                low = middle
+            else:
+                high, recall = middle, found
+        self.set_effort(high)
+        return recall
+
+    def save(self, folder: Path, *, vectors: bool = True) -> None:
+        """Write index.faiss and index.json into ``folder``, with codes vectors.npy too.
+
+        Args:
+            folder: Made if absent.
+            vectors: False leaves vectors.npy out: who loads the index brings them.
+        """
+        index, whole = self._built()
         folder.mkdir(parents=True, exist_ok=True)
         import_faiss().write_index(index, str(folder / _INDEX))
-        if self._kind == "ivf_pq":  # codes alone do not give the vectors back
-            np.save(folder / _VECTORS, vectors)
+        if vectors and self._kind in CODED:  # codes alone do not give the vectors back
+            np.save(folder / _VECTORS, whole)
         (folder / _META).write_text(json.dumps(self.description, indent=1, sort_keys=True))
 
     @classmethod
@@ -202,8 +260,8 @@ class VectorIndex:
         Args:
             folder: Where it lies.
             mapped: Leave lists and vectors in their files, and let the system read what searches
-                touch; the files may not change meanwhile. Whole vectors of IVF-PQ always stay
-                there.
+                touch; the files may not change meanwhile. Whole vectors beside codes always
+                stay there.
             vectors: What it was built over, where the caller holds it anyway; None takes them
                 out of the index, which copies those of IVF.
 
@@ -241,10 +299,10 @@ class VectorIndex:
         return kind
 
     def _start(self, kind: IndexKind) -> int:
-        return 1 if kind in ("ivf", "ivf_pq") else max(16, self.config.recall_k)
+        return max(16, self.config.recall_k) if kind == "hnsw" else 1
 
     def search_harder(self) -> bool:
-        """Double the effort, then what IVF-PQ refines; return False where nothing is left."""
+        """Double the effort, then what codes bring; return False where nothing is left."""
         if self.description["effort"] is None:
             return False
         effort, most = int(self.description["effort"]), most_effort(self._index, self._kind)
@@ -270,7 +328,7 @@ class VectorIndex:
         ids = np.flatnonzero(allowed).astype(np.int64)
         kind = self._kind
         if len(ids) <= max(10 * k, len(vectors) // 20):
-            return _exact(queries, vectors, ids, k)
+            return search_some(queries, vectors, ids, k)
         parameters, alive = filtered_parameters(index, kind, k, allowed)
         score, found = index.search(queries, k, params=parameters)
         del alive
@@ -279,7 +337,7 @@ class VectorIndex:
     def _vectors_of(self, folder: Path) -> FloatArray:
         index, faiss = self._index, import_faiss()
         shape = (self.description["num_items"], self.description["dim"])
-        if self._kind == "ivf_pq":
+        if self._kind in CODED:
             if not (folder / _VECTORS).is_file():
                 raise ArtifactError(
                     f"Expected the file {folder / _VECTORS} of a vector index, found none; "
@@ -299,60 +357,3 @@ class VectorIndex:
                 "Expected a built vector index, got an empty one; call build() or load() first"
             )
         return self._index, self._vectors
-
-
-def _exact(
-    queries: FloatArray, vectors: FloatArray, ids: IntArray, k: int
-) -> tuple[FloatArray, IntArray]:
-    score = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    found = np.full((len(queries), k), -1, dtype=np.int64)
-    every = queries @ vectors[ids].T
-    order = np.argsort(-every, axis=1, kind="stable")[:, :k]
-    score[:, : order.shape[1]] = np.take_along_axis(every, order, axis=1)
-    found[:, : order.shape[1]] = ids[order]
-    return score, found
-
-
-def _dense_search(
-    queries: FloatArray,
-    vectors: FloatArray,
-    k: int,
-    allowed: BoolArray | None,
-    excluded: tuple[IntArray, IntArray] | None,
-) -> TopItems:
-    """Search exactly; a matrix product and one pass over it beat FAISS where lists are masked."""
-    item_idx = np.full((len(queries), k), -1, dtype=np.int64)
-    score = np.full(item_idx.shape, -np.inf, dtype=np.float32)
-    step = max(1, _DENSE_BYTES // (4 * len(vectors)))
-    for start in range(0, len(queries), step):
-        stop = min(start + step, len(queries))
-        dense = queries[start:stop] @ vectors.T
-        if allowed is not None:
-            dense[:, ~allowed] = -np.inf
-        if excluded is not None:
-            indptr, items = excluded
-            rows = np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1]))
-            dense[rows, items[indptr[start] : indptr[stop]]] = -np.inf
-        top = top_of_scores(dense, k, 0, np.arange(start, stop))
-        item_idx[start:stop], score[start:stop] = top.item_idx, top.score
-    return TopItems(item_idx, score)
-
-
-def _exact_scores(queries: FloatArray, vectors: FloatArray, found: IntArray) -> FloatArray:
-    """Return the inner products of found rows, -inf where there is none; whole vectors are read."""
-    score = np.full(found.shape, -np.inf, dtype=np.float32)
-    for row, (query, items) in enumerate(zip(queries, found, strict=True)):
-        there = items >= 0
-        score[row, there] = vectors[items[there]] @ query
-    return score
-
-
-def _first(found: IntArray, score: FloatArray, k: int) -> TopItems:
-    """Return the first k entries that are not -inf of each row, best first."""
-    order = np.argsort(-score, axis=1, kind="stable")[:, :k]
-    item_idx = np.full((len(found), k), -1, dtype=np.int64)
-    best = np.full((len(found), k), -np.inf, dtype=np.float32)
-    item_idx[:, : order.shape[1]] = np.take_along_axis(found, order, axis=1)
-    best[:, : order.shape[1]] = np.take_along_axis(score, order, axis=1)
-    item_idx[np.isneginf(best)] = -1
-    return TopItems(item_idx, best)

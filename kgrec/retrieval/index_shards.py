@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,15 @@ class ShardedIndex(VectorIndex):
             np.take_along_axis(item_idx, order, axis=1), np.take_along_axis(score, order, axis=1)
         )
 
+    def found_for(self, queries: FloatArray, wanted: IntArray) -> IntArray:
+        """Return what each shard finds, as ``VectorIndex.found_for`` does."""
+        found = [shard.found_for(queries, wanted) for shard in self.shards]
+        moved = zip(found, self.starts[:-1], strict=True)
+        return np.concatenate([np.where(one >= 0, one + at, -1) for one, at in moved], axis=1)
+
+    def _eased(self, recall: float, measured: Callable[[], float]) -> float:
+        return recall  # each shard has an effort of its own
+
     def tune(self, queries: FloatArray) -> float:
         """Raise all shards' effort until the whole reaches ``target_recall``; return the recall."""
         recall = super().tune(queries)
@@ -132,11 +142,11 @@ class ShardedIndex(VectorIndex):
         harder = [shard.search_harder() for shard in self.shards]  # each, whatever the others say
         return any(harder)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, vectors: bool = True) -> None:
         """Write each shard into a folder of its own under ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         for number, shard in enumerate(self.shards):
-            shard.save(folder / f"{number:04d}")
+            shard.save(folder / f"{number:04d}", vectors=vectors)
         (folder / _META).write_text(json.dumps(self.description, indent=1, sort_keys=True))
 
     @classmethod

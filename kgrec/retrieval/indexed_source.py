@@ -16,6 +16,9 @@ from kgrec.models.top_items import TopItems, top_of_scores
 from kgrec.retrieval.index import IndexConfig, VectorIndex
 from kgrec.retrieval.index_shards import build_index, load_index
 
+_EVERY = np.empty(0, dtype=np.bool_)
+_FEW = 10_000  # narrow items up to which scoring each is the quickest way
+
 
 @runtime_checkable
 class VectorModel(Protocol):
@@ -74,9 +77,10 @@ class IndexedAnswers(Answers):
         model: A fitted model with vectors.
         index: Built over its item vectors.
         histories: B users.
-        narrow: Items few enough to be scored one by one, ascending; a filter that leaves no others
-            is answered so.
-        narrow_vectors: Their vectors, shape (len(narrow), dim), in one piece.
+        narrow: Shape (num_items,), bool: items few enough to be scored one by one; a filter that
+            leaves no others is answered so, or out of what the index found.
+        narrow_items: The same by number, ascending.
+        narrow_vectors: Their vectors, shape (len(narrow_items), dim), in one piece.
     """
 
     def __init__(
@@ -84,26 +88,57 @@ class IndexedAnswers(Answers):
         model: VectorModel,
         index: VectorIndex,
         histories: HistoryBatch,
-        narrow: IntArray,
+        narrow: BoolArray,
+        narrow_items: IntArray,
         narrow_vectors: FloatArray,
     ) -> None:
         self._index, self._histories = index, histories
-        self._narrow, self._narrow_vectors = narrow, narrow_vectors
+        self._narrow, self._narrow_items = narrow, narrow_items
+        self._narrow_vectors = narrow_vectors
+        self._found: IntArray | None = None
         self._items = np.asarray(model.item_vectors(), dtype=np.float32)
         self._users = np.ascontiguousarray(model.user_vectors(histories), dtype=np.float32)
 
     def top(self, k: int, allowed: BoolArray | None, seed: int) -> TopItems:
         """Return the k best items, as Answers says."""
+        wanted = k + self._histories.lengths  # what the history holds is left out here
+        if allowed is None:
+            self._found = self._index.found_for(self._users, wanted)
+            return self._best_of(self._found, _EVERY, k, seed)[0]
+        among = self._narrow_among(allowed)
+        if among is None:
+            wide = int(wanted.max(initial=0))
+            found = self._index.search(self._users, wide, allowed=allowed).item_idx
+            return self._best_of(found, _EVERY, k, seed)[0]
+        if len(among) <= _FEW or self._found is None:
+            return self._top_of_narrow(np.arange(len(self._histories)), among, k, seed)
+        # what the index found, best first, holds the best narrow ones too, if it holds so many
+        top, counts = self._best_of(self._found, allowed, k, seed)
+        short = np.flatnonzero(counts < k)
+        if len(short):
+            exact = self._top_of_narrow(short, among, k, seed)
+            top.item_idx[short], top.score[short] = exact.item_idx, exact.score
+        return top
+
+    def _narrow_among(self, allowed: BoolArray) -> BoolArray | None:
+        """Return which of the narrow items are allowed; None where others are too."""
+        if allowed is self._narrow:
+            return np.ones(len(self._narrow_items), dtype=np.bool_)
+        count = np.count_nonzero(allowed)
+        if count > len(self._narrow_items):
+            return None
+        among = allowed[self._narrow_items]
+        return among if count == np.count_nonzero(among) else None
+
+    def _best_of(
+        self, found: IntArray, allowed: BoolArray, k: int, seed: int
+    ) -> tuple[TopItems, IntArray]:
+        """Return the k best allowed items of those found, and how many were allowed, (B,)."""
         histories = self._histories
-        if allowed is not None:
-            count, among = np.count_nonzero(allowed), allowed[self._narrow]
-            if count <= len(among) and count == np.count_nonzero(among):
-                return self._top_of_narrow(among, k, seed)
-        wide = k + int(histories.lengths.max(initial=0))  # what the history holds is left out here
-        found = self._index.search(self._users, wide, allowed=allowed).item_idx
-        top = nothing(len(histories), k)
+        top, counts = nothing(len(histories), k), np.zeros(len(histories), dtype=np.int64)
         _best_of_found(
             found,
+            allowed,
             histories.indptr,
             histories.item_idx,
             histories.user_idx,
@@ -112,8 +147,9 @@ class IndexedAnswers(Answers):
             seed,
             top.item_idx,
             top.score,
+            counts,
         )
-        return top
+        return top, counts
 
     def pairs(self, indptr: IntArray, item_idx: IntArray) -> FloatArray:
         """Return the scores of chosen items, as Answers says."""
@@ -130,22 +166,25 @@ class IndexedAnswers(Answers):
         )
         return scores
 
-    def _top_of_narrow(self, among: BoolArray, k: int, seed: int) -> TopItems:
-        histories = self._histories
+    def _top_of_narrow(self, rows: IntArray, among: BoolArray, k: int, seed: int) -> TopItems:
+        """Return the k best narrow items of some users, each scored."""
+        histories = self._histories.take(rows)
         scores = np.empty((len(histories), len(among)), dtype=np.float32)
         _narrow_products(
-            self._narrow,
+            self._narrow_items,
             among,
             histories.indptr,
             histories.item_idx,
-            self._users,
+            self._users[rows],
             self._narrow_vectors,
             scores,
         )
         top = top_of_scores(scores, k, seed, histories.user_idx)
         if not len(among):
             return top
-        return TopItems(np.where(top.item_idx >= 0, self._narrow[top.item_idx], -1), top.score)
+        return TopItems(
+            np.where(top.item_idx >= 0, self._narrow_items[top.item_idx], -1), top.score
+        )
 
 
 @compiled_fast
@@ -204,6 +243,7 @@ def _narrow_products(
 @compiled
 def _best_of_found(
     found: Any,
+    allowed: Any,
     history_indptr: Any,
     history_items: Any,
     user_idx: Any,
@@ -212,8 +252,11 @@ def _best_of_found(
     seed: Any,
     item_idx: Any,
     score: Any,
+    counts: Any,
 ) -> None:
-    """Write the best of the found items (B, wide) that no history holds, by their products."""
+    """Write the best of the found items (B, wide) that no history holds, by their products, and
+    how many there were; ``allowed`` is empty where all are.
+    """
     for row in range(len(found)):
         held = _table_of(history_items[history_indptr[row] : history_indptr[row + 1]])
         kept = np.empty(found.shape[1], dtype=np.int64)
@@ -221,8 +264,11 @@ def _best_of_found(
         count = 0
         for place in range(found.shape[1]):
             item = found[row, place]
-            if item >= 0 and held[slot_of(held, item)] != item:
+            if item < 0 or (len(allowed) > 0 and not allowed[item]):
+                continue
+            if held[slot_of(held, item)] != item:
                 kept[count] = item
                 values[count] = _product(users[row], items[item])
                 count += 1
+        counts[row] = count
         best_of_some(kept[:count], values[:count], seed, user_idx[row], item_idx[row], score[row])

@@ -8,14 +8,15 @@ import numpy as np
 
 from kgrec.artifact import Artifact
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import BoolArray, FloatArray
+from kgrec.data.interactions import BoolArray, FloatArray, Interactions
 from kgrec.models.top_items import TopItems, top_of_scores
 from kgrec.serving import capabilities
 from kgrec.serving.answers import Explanation, Recommendation
 from kgrec.serving.capabilities import Ranked
 from kgrec.serving.catalogue import Catalogue
 from kgrec.serving.explanations import Explainer
-from kgrec.serving.request_histories import liked_items, stack
+from kgrec.serving.made_once import MadeOnce
+from kgrec.serving.request_histories import num_liked
 
 NOBODY = np.array([-1])
 
@@ -23,36 +24,35 @@ NOBODY = np.array([-1])
 class Answerer:
     """Asks the scorer, or popularity where it has nothing to go by, and dresses the answer."""
 
-    def __init__(self, artifact: Artifact, catalogue: Catalogue, explainer: Explainer) -> None:
+    def __init__(
+        self, artifact: Artifact, catalogue: Catalogue, explainer: MadeOnce[Explainer]
+    ) -> None:
         self._scorer = artifact.scorer
         self._catalogue = catalogue
         self._explainer = explainer
+        self._likes = MadeOnce(lambda: _likes_of(artifact.interactions, len(catalogue)))
 
-    def rank(
-        self, histories: Sequence[HistoryBatch], k: int, allowed: BoolArray
-    ) -> list[list[Ranked]]:
-        """Return the best allowed items for each history (batches of one), best first.
+    def rank(self, histories: HistoryBatch, k: int, allowed: BoolArray) -> list[list[Ranked]]:
+        """Return the best allowed items for each history, best first.
 
         Where a history holds nothing liked, they come by popularity.
         """
         k = min(k, len(self._catalogue))
-        known = [n for n, history in enumerate(histories) if len(liked_items(history))]
+        likes = num_liked(histories)
+        known = np.flatnonzero(likes)
         lists: dict[int, list[Ranked]] = {}
-        if known:
-            batch = stack([histories[n] for n in known])
+        if len(known):
+            batch = histories if len(known) == len(histories) else histories.take(known)
             found = capabilities.ranked_items(self._scorer, batch, k, allowed)
-            lists = dict(zip(known, found, strict=True))
-        return [
-            lists[n] if n in lists else self._popular(history, k, allowed)
-            for n, history in enumerate(histories)
-        ]
+            lists = dict(zip(known.tolist(), found, strict=True))
+        for row in np.flatnonzero(likes == 0).tolist():
+            lists[row] = self._popular(histories.take(np.array([row])), k, allowed)
+        return [lists[row] for row in range(len(histories))]
 
     def top(self, histories: HistoryBatch, k: int, allowed: BoolArray) -> TopItems:
         """Return rows and scores of what ``rank`` returns, for many histories at once."""
         k = min(k, len(self._catalogue))
-        likes = np.bincount(
-            histories.row_of_event, weights=histories.positive, minlength=len(histories)
-        )
+        likes = num_liked(histories)
         item_idx = np.full((len(histories), k), -1, dtype=np.int64)
         score = np.full((len(histories), k), -np.inf, dtype=np.float32)
         known = np.flatnonzero(likes > 0)
@@ -87,22 +87,27 @@ class Answerer:
     ) -> tuple[Recommendation, ...]:
         """Return the items of an answer with the reason of each."""
         rows = np.array([item.row for item in ranked], dtype=np.int64)
-        told = [item.contributions for item in ranked]
-        best = ranked[0].best if ranked else None
-        return self.items(ranked, self._explainer.explain(history, rows, told, best))
+        return self.items(ranked, self._explainer().explain(history, rows, ranked))
 
     def _popular(self, history: HistoryBatch, k: int, allowed: BoolArray) -> list[Ranked]:
-        scores = self._explainer.co_likes.likes.astype(np.float32)
+        scores = self._likes().copy()
         scores[~allowed] = -np.inf
         scores[history.item_idx] = -np.inf
         return by_score(scores, k, ("popular",))
+
+
+def _likes_of(interactions: Interactions, num_items: int) -> FloatArray:
+    """Return how many users liked each item, shape (num_items,), float32."""
+    liked = interactions.positives()
+    pairs = np.unique(liked.user_idx * num_items + liked.item_idx)
+    return np.bincount(pairs % num_items, minlength=num_items).astype(np.float32)
 
 
 def by_score(scores: FloatArray, k: int, sources: tuple[str, ...] = ()) -> list[Ranked]:
     """Return the k best rows of scores, shape (num_items,), those at -inf left out."""
     top = top_of_scores(scores[None].astype(np.float32), min(k, len(scores)), 0, NOBODY)
     return [
-        Ranked(int(row), float(score), None, sources, {})
+        Ranked(int(row), float(score), None, sources)
         for row, score in zip(top.item_idx[0], top.score[0], strict=True)
         if row >= 0
     ]

@@ -15,12 +15,32 @@ import numpy as np
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.models.scorer import Scorer
+from kgrec.models.top_items import TopItems
+from kgrec.retrieval.candidates import Candidates
+from kgrec.retrieval.standing import RankArray
 
 # sources whose vectors are looked up, the best first
 _VECTOR_SOURCES = ("towers", "content_ridge", "text_similarity")
 # learned from behaviour; the last number is the item's bias, which says nothing of likeness
 _WITH_BIAS = ("towers",)
 Contributions = Mapping[str, float]
+_NOT_BROUGHT = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an item stands among the best items of each of S sources.
+
+    Attributes:
+        z: Shape (S,), float32, as Candidates has it.
+        rank: Shape (S,), int32, as Candidates has it.
+        best: What both refer to, as Candidates has it for a batch of one; the same for all items
+            of an answer.
+    """
+
+    z: FloatArray
+    rank: RankArray
+    best: TopItems
 
 
 @dataclass(frozen=True)
@@ -32,18 +52,36 @@ class Ranked:
         score: Higher is better.
         probability: Calibrated probability of a like, None where the scorer has none.
         sources: Names of the candidate sources that brought it, the best rank first.
-        contributions: Source name -> how many standard deviations its score for the item lies
-            above the mean of its best items.
-        best: Shape (S, depth): what the sources' standing refers to, the same for all items of an
-            answer; None where the scorer has no sources.
+        place: The kgrec.ranking.ranked_items.RankedItems it stands in, its user and its place
+            there; None where the scorer has no sources, or none was asked.
     """
 
     row: int
     score: float
     probability: float | None
     sources: tuple[str, ...]
-    contributions: Contributions
-    best: IntArray | None = field(default=None, repr=False, compare=False)
+    place: tuple[Any, int, int] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def contributions(self) -> Contributions:
+        """Source name -> how many standard deviations its score for the item lies above the mean
+        of its best items.
+        """
+        if self.place is None:
+            return {}
+        found, user, slot = self.place
+        z, ranks = found.source_z[user, slot].tolist(), found.source_rank[user, slot].tolist()
+        return _contributions(found.source_names, z, ranks)
+
+    @property
+    def standing(self) -> Standing | None:
+        """Where it stands in each source; None where the scorer has no sources."""
+        if self.place is None:
+            return None
+        found, user, slot = self.place
+        only = slice(user, user + 1)
+        best = TopItems(found.best.item_idx[only], found.best.score[only])
+        return Standing(found.source_z[user, slot], found.rank[user, slot], best)
 
 
 def ranked_items(
@@ -81,32 +119,6 @@ def pair_scores(
         scores: FloatArray = scorer.score_candidates(histories, indptr, item_idx)[0]
         return scores
     return scorer.score_pairs(histories, indptr, item_idx)
-
-
-def changed_scores(
-    scorer: Scorer,
-    best: IntArray | None,
-    histories: HistoryBatch,
-    indptr: IntArray,
-    item_idx: IntArray,
-) -> FloatArray:
-    """Return scores of pairs under variants of one history, (num_pairs,); near ``pair_scores``.
-
-    Args:
-        scorer: Any; a pipeline is asked in a cheaper way.
-        best: What the sources' standing refers to, as Ranked has it for the unchanged history;
-            None asks for it anew.
-        histories: B variants, the unchanged history first.
-        indptr: Shape (B + 1,), int64.
-        item_idx: Shape (num_pairs,), int64, ascending within a variant.
-    """
-    pipeline: Any = scorer
-    if not hasattr(pipeline, "score_changed"):
-        return pair_scores(scorer, histories, indptr, item_idx)
-    if best is None:
-        best = pipeline.generator.best_of(histories.take(np.array([0])))
-    scores: FloatArray = pipeline.score_changed(histories, indptr, item_idx, best)
-    return scores
 
 
 def kind_of_score(scorer: Scorer) -> str:
@@ -159,17 +171,17 @@ def _plain_pair_scores(
     return scorer.score_pairs(histories, indptr, item_idx)
 
 
-def contributions(scorer: Scorer, history: HistoryBatch, items: IntArray) -> list[Contributions]:
-    """Return for each item of a batch of one what ``Ranked.contributions`` says; {} if untold."""
-    if not hasattr(scorer, "generator"):
-        return [{}] * len(items)
-    order = np.argsort(items, kind="stable")
-    indptr = np.array([0, len(items)], dtype=np.int64)
-    told = scorer.generator.describe_pairs(history, indptr, items[order])
-    back = np.argsort(order, kind="stable")
-    brought = (told.rank <= scorer.generator.config.depth).astype(np.int64)
+def contributions(told: Candidates, depth: int) -> list[Contributions]:
+    """Return for each candidate what ``Ranked.contributions`` says.
+
+    Args:
+        told: What the sources say.
+        depth: Best items of a source that count as brought by it.
+    """
+    brought = (told.rank <= depth).astype(np.int64).tolist()
     return [
-        _standing(told.source_names, told.z[row].tolist(), brought[row].tolist()) for row in back
+        _contributions(told.source_names, z, ranks)
+        for z, ranks in zip(told.z.tolist(), brought, strict=True)
     ]
 
 
@@ -212,7 +224,7 @@ def _vector_source(scorer: Scorer) -> Any:
 
 def _plain(rows: IntArray, scores: FloatArray, sources: tuple[str, ...]) -> list[Ranked]:
     return [
-        Ranked(int(row), float(score), None, sources, {})
+        Ranked(int(row), float(score), None, sources)
         for row, score in zip(rows, scores, strict=True)
         if row >= 0
     ]
@@ -220,28 +232,18 @@ def _plain(rows: IntArray, scores: FloatArray, sources: tuple[str, ...]) -> list
 
 def _told(found: Any, row: int) -> list[Ranked]:
     """Return one row of kgrec.ranking.ranked_items.RankedItems."""
-    best = None if found.best is None else found.best[row]
-    columns = (found.item_idx, found.score, found.probability, found.source_rank, found.source_z)
+    rank = found.source_rank[row]
+    best_first = np.argsort(np.where(rank > 0, rank, _NOT_BROUGHT), axis=1, kind="stable")
+    columns = (found.item_idx[row], found.score[row], found.probability[row])
     # plain lists: picking single numbers out of arrays would take most of the time of a batch
-    lists = [column[row].tolist() for column in columns]
+    lists = [column.tolist() for column in (*columns, best_first, np.count_nonzero(rank, axis=1))]
+    name = found.source_names.__getitem__
     return [
-        Ranked(
-            row=item,
-            score=score,
-            probability=probability,
-            sources=_by_rank(found.source_names, rank),
-            contributions=_standing(found.source_names, z, rank),
-            best=best,
-        )
-        for item, score, probability, rank, z in zip(*lists, strict=True)
+        Ranked(item, score, probability, tuple(map(name, order[:brought])), (found, row, place))
+        for place, (item, score, probability, order, brought) in enumerate(zip(*lists, strict=True))
         if item >= 0
     ]
 
 
-def _by_rank(names: Sequence[str], ranks: Sequence[int]) -> tuple[str, ...]:
-    brought = [place for place, rank in enumerate(ranks) if rank > 0]
-    return tuple(names[place] for place in sorted(brought, key=ranks.__getitem__))
-
-
-def _standing(names: Sequence[str], z: Sequence[float], ranks: Sequence[int]) -> Contributions:
-    return {name: z[at] for at, name in enumerate(names) if ranks[at] > 0}
+def _contributions(names: Sequence[str], z: Sequence[float], ranks: Sequence[int]) -> Contributions:
+    return {name: own for name, own, rank in zip(names, z, ranks, strict=True) if rank}

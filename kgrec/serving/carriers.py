@@ -39,20 +39,25 @@ class CoLikes:
         return (self.counts(items, liked) / np.maximum(norm, 1.0)).astype(np.float32)
 
 
-PairScores = Callable[[HistoryBatch, IntArray, IntArray], FloatArray]
+PairScores = Callable[[HistoryBatch, IntArray, IntArray, IntArray], FloatArray]
 
 
 def drops(
-    scores_of: PairScores, history: HistoryBatch, items: IntArray, removed: Sequence[IntArray]
+    scores_of: PairScores,
+    history: HistoryBatch,
+    items: IntArray,
+    removed: Sequence[IntArray],
+    whole: FloatArray | None = None,
 ) -> list[FloatArray]:
     """Return how much each item's score falls when liked items leave the history, one at a time.
 
     Args:
-        scores_of: Scores of pairs, as ``capabilities.pair_scores`` or ``changed_scores`` gives
-            them; asked once, about the history and all its variants.
+        scores_of: Called once with the history and its variants, the items that these lack,
+            indptr and item_idx of pairs, ascending within a variant; returns the pairs' scores.
         history: A batch of one.
         items: Shape (n,), rows of the items, none twice.
         removed: For each item, the rows of the history's items to take away in turn.
+        whole: Shape (n,), scores of the items, ascending, under the whole history; None asks.
 
     Returns:
         For each item, shape (len(removed[i]),), float32; positive: the score falls.
@@ -60,13 +65,14 @@ def drops(
     gone = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *removed]))
     order = np.argsort(items, kind="stable")
     asked = np.zeros((1 + len(gone), len(items)), dtype=np.bool_)  # variants x items, ascending
-    asked[0] = True
+    asked[0] = whole is None
     for column, item in enumerate(order):
         asked[1 + np.searchsorted(gone, removed[item]), column] = True
     variant, place = np.nonzero(asked)
     indptr = np.concatenate([[0], np.cumsum(asked.sum(axis=1))]).astype(np.int64)
     found = np.zeros(asked.shape, dtype=np.float32)
-    found[variant, place] = scores_of(without_each(history, gone), indptr, items[order][place])
-    falls = found[0] - found
+    variants = without_each(history, gone)
+    found[variant, place] = scores_of(variants, gone, indptr, items[order][place])
+    falls = (found[0] if whole is None else whole) - found
     back = np.argsort(order, kind="stable")
     return [falls[1 + np.searchsorted(gone, rows), back[n]] for n, rows in enumerate(removed)]

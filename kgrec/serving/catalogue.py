@@ -11,7 +11,9 @@ from rapidfuzz import fuzz, process, utils
 
 from kgrec.data.dataset import Items
 from kgrec.data.interactions import BoolArray, IntArray
+from kgrec.data.strings import StringColumn
 from kgrec.errors import UnknownItemError
+from kgrec.serving.string_rows import StringRows
 
 NUM_NEAREST = 4
 MIN_SIMILARITY = 0.65
@@ -27,7 +29,7 @@ class Catalogue:
 
     def __init__(self, items: Items) -> None:
         self.items = items
-        self._row_of = {item_id: row for row, item_id in enumerate(items.ids)}
+        self._rows = StringRows(StringColumn.of(items.ids))
 
     @cached_property
     def _normalised_titles(self) -> list[str]:
@@ -42,7 +44,7 @@ class Catalogue:
 
     def row(self, item_id: str | int) -> int | None:
         """Return the item's row, None where the id is not known. 50 and "50" are the same id."""
-        return self._row_of.get(str(item_id))
+        return self._rows.get(str(item_id))
 
     def require(self, item_id: str | int) -> int:
         """Return the item's row.

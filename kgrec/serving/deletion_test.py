@@ -6,7 +6,6 @@ Measures; the numbers go into a run's report. Whether a reason reads well is for
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,8 +106,12 @@ def _gaps(
         return np.empty(0, dtype=np.float32)
     liked = liked_items(history)
     removed = [np.array([name, rng.choice(liked[liked != name])], dtype=np.int64) for name in named]
-    exact = partial(pair_scores, recommender.artifact.scorer)
-    falls = drops(exact, history, rows, removed)
+    scorer = recommender.artifact.scorer
+
+    def anew(variants: HistoryBatch, gone: IntArray, *pairs: IntArray) -> FloatArray:
+        return pair_scores(scorer, variants, *pairs)
+
+    falls = drops(anew, history, rows, removed)
     return np.array([fall[0] - fall[1] for fall in falls], dtype=np.float32)
 
 

@@ -1,15 +1,14 @@
 """Reasons for recommendations: the liked item that carries one, and what the graph says of both.
 
-The named item is found by taking liked items away and scoring again, never by looks. The sources
-are not asked for their best items anew each time (see Pipeline.score_changed); deletion_test.py,
-which asks everything anew, judges whether the named item is the right one.
+The named item is found by taking liked items away and scoring again, never by looks. That is done
+in a quick way (changes.py); deletion_test.py, which asks everything anew, judges whether the named
+item is the right one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,9 +18,10 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray, Interactions
 from kgrec.models.scorer import Scorer
 from kgrec.serving.answers import Explanation
-from kgrec.serving.capabilities import Contributions, changed_scores, contributions
-from kgrec.serving.carriers import CoLikes, drops
+from kgrec.serving.capabilities import Ranked
+from kgrec.serving.carriers import CoLikes
 from kgrec.serving.catalogue import Catalogue
+from kgrec.serving.changes import Changes
 from kgrec.serving.narration import Narrator
 from kgrec.serving.paths import Facts, GraphPaths, SharedFact
 from kgrec.serving.request_histories import liked_items
@@ -33,13 +33,14 @@ class ExplanationConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shortlist: int = Field(default=3, ge=1)
-    """Liked items tried by deletion because people like them together with the item."""
-    path_shortlist: int = Field(default=2, ge=0)
+    """Liked items tried by deletion because they speak most for the item: by what the sources add
+    up, where they do, else by how many people like both."""
+    path_shortlist: int = Field(default=1, ge=0)
     """Further liked items tried because they share the most specific facts with the item."""
     recent_half_life: float = Field(default=30.0, gt=0.0)
-    """Later events after which a liked item stands half as high in both shortlists: what was
-    liked lately carries more."""
-    carry_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Later events after which a liked item stands half as high by its facts, and by who likes
+    both: what was liked lately carries more."""
+    carry_share: float = Field(default=0.6, ge=0.0, le=1.0)
     """A liked item may be named if its drop is at least this share of the largest drop."""
     generic_factor: float = Field(default=0.75, gt=0.0)
     """A fact is generic if more than this factor times sqrt(num_items) items touch its entity, or
@@ -84,44 +85,39 @@ class Explainer:
         self.paths = GraphPaths(graph, self.config.generic_factor, self.config.generic_floor)
 
     def explain(
-        self,
-        history: HistoryBatch,
-        items: IntArray,
-        told: Sequence[Contributions] | None = None,
-        best: IntArray | None = None,
+        self, history: HistoryBatch, items: IntArray, ranked: Sequence[Ranked] | None = None
     ) -> list[Explanation]:
         """Return the reason for each item.
 
         Args:
             history: A batch of one, none of the items in it.
             items: Shape (n,), rows of the items.
-            told: What each candidate source says of each item; None asks the scorer.
-            best: What the sources' standing refers to, as Ranked has it; None asks the scorer.
+            ranked: The same items as the scorer ranked them; None asks it.
         """
         liked = liked_items(history)
         if len(items) == 0 or len(liked) == 0:
             return [self.popular(int(item)) for item in items]
+        changes = Changes(self._scorer, history, items, ranked)
         recency = self._recency(history, liked)
-        similarity = self.co_likes.similarity(items, liked) * recency
+        near = changes.weights(liked)
+        if near is None:
+            near = self.co_likes.similarity(items, liked) * recency
         # "you liked X" is no reason for X: catalogues hold things under two ids
         other = ~self._catalogue.same_titles(items, liked)
-        similarity[~other] = -1.0
+        near = np.where(other, near, -np.inf)
         edges = self.paths.edges(liked)
         specific, tried = [], []
         for n, item in enumerate(items):
             facts = self.paths.ways(edges, other[n], int(item), generic=False)
             specific.append(facts)
-            tried.append(self._shortlist(liked, similarity[n], facts, recency))
-        falls = drops(partial(changed_scores, self._scorer, best), history, items, tried)
-        reasons = []
-        for n, item in enumerate(items):
-            carriers = self._carriers(tried[n], falls[n])
-            reasons.append(self._reason(int(item), carriers, specific[n]))
-        if told is None:
-            told = contributions(self._scorer, history, items)
+            tried.append(self._shortlist(liked, near[n], facts, recency))
+        falls = changes.drops(tried)
+        carriers = [self._carriers(*one) for one in zip(tried, falls, strict=True)]
+        both = self._both(items, carriers)
+        told = changes.contributions()
         return [
-            replace(reason, contributions=dict(parts))
-            for reason, parts in zip(reasons, told, strict=True)
+            self._reason(int(item), carriers[n], specific[n], both[n], dict(told[n]))
+            for n, item in enumerate(items)
         ]
 
     def popular(self, item: int) -> Explanation:
@@ -154,7 +150,7 @@ class Explainer:
         by_likes = np.argsort(-near, kind="stable")[: self.config.shortlist]
         by_facts = np.argsort(-told, kind="stable")[: self.config.path_shortlist]
         chosen = np.zeros(len(liked), dtype=np.bool_)
-        chosen[by_likes[near[by_likes] >= 0.0]] = True
+        chosen[by_likes[near[by_likes] > -np.inf]] = True
         chosen[by_facts[told[by_facts] > 0.0]] = True
         return liked[chosen]
 
@@ -163,40 +159,48 @@ class Explainer:
         largest = float(falls.max(initial=0.0))
         if largest <= 0.0:
             return []
-        order = np.argsort(-falls, kind="stable")
-        return [
-            _Carrier(int(tried[place]), float(falls[place]))
-            for place in order
-            if falls[place] >= self.config.carry_share * largest
-        ]
+        least = self.config.carry_share * largest
+        found = zip(tried.tolist(), falls.tolist(), strict=True)
+        kept = [_Carrier(liked, drop) for liked, drop in found if drop >= least]
+        return sorted(kept, key=lambda carrier: -carrier.drop)
 
-    def _reason(self, item: int, carriers: list[_Carrier], specific: Facts) -> Explanation:
+    def _both(self, items: IntArray, carriers: Sequence[Sequence[_Carrier]]) -> list[int]:
+        """Return how many users liked each item and its first carrier; 0 where it has none."""
+        first = np.array([own[0].liked if own else -1 for own in carriers], dtype=np.int64)
+        liked, place = np.unique(np.maximum(first, 0), return_inverse=True)
+        counts = self.co_likes.counts(items, liked)[np.arange(len(items)), place]
+        return [int(count) for count in np.where(first >= 0, counts, 0)]
+
+    def _reason(
+        self,
+        item: int,
+        carriers: Sequence[_Carrier],
+        specific: Facts,
+        both: int,
+        contributions: dict[str, float],
+    ) -> Explanation:
         if not carriers:
             text = f"fits what you liked as a whole; {self._liked_by(item)}"
-            return Explanation(text=text, kind="whole history")
+            return Explanation(text=text, kind="whole history", contributions=contributions)
         joined = set(specific.liked.tolist())
         told = [carrier for carrier in carriers if carrier.liked in joined]
         if told:
             best = max(told, key=lambda carrier: carrier.drop * self._weight(carrier, specific))
-            return self._with_path(best, specific.of(best.liked), "path")
+            return self._with_path(best, specific.of(best.liked), "path", contributions)
         best = carriers[0]
-        rows = np.array([item], dtype=np.int64)
-        named = np.array([best.liked], dtype=np.int64)
-        both = int(self.co_likes.counts(rows, named)[0, 0])
-        if both >= self.config.min_co_likes or len(specific):
-            return self._follows(best, both)
-        generic = self.paths.facts(named, item, generic=True)
-        return (
-            self._with_path(best, generic, "generic path")
-            if generic
-            else (self._follows(best, both))
-        )
+        if both < self.config.min_co_likes and not len(specific):
+            generic = self.paths.facts(np.array([best.liked]), item, generic=True)
+            if generic:
+                return self._with_path(best, generic, "generic path", contributions)
+        return self._follows(best, both, contributions)
 
     def _weight(self, carrier: _Carrier, facts: Facts) -> float:
         weights = facts.weight[facts.liked == carrier.liked]  # the largest first
         return float(weights[: self.config.max_names].sum())
 
-    def _follows(self, carrier: _Carrier, both: int) -> Explanation:
+    def _follows(
+        self, carrier: _Carrier, both: int, contributions: dict[str, float]
+    ) -> Explanation:
         title = self._catalogue.title(carrier.liked)
         text = f"because you liked {title}"
         if both >= self.config.min_co_likes:
@@ -207,9 +211,16 @@ class Explainer:
             kind="follows",
             liked_item_id=self._catalogue.item_id(carrier.liked),
             drop=carrier.drop,
+            contributions=contributions,
         )
 
-    def _with_path(self, carrier: _Carrier, facts: Sequence[SharedFact], kind: str) -> Explanation:
+    def _with_path(
+        self,
+        carrier: _Carrier,
+        facts: Sequence[SharedFact],
+        kind: str,
+        contributions: dict[str, float],
+    ) -> Explanation:
         text, triples = self._narrator.tell(facts)
         return Explanation(
             text=f"you liked {self._catalogue.title(carrier.liked)}; {text}",
@@ -218,4 +229,5 @@ class Explainer:
             path_text=tuple(dict.fromkeys(self._narrator.edge_text(triple) for triple in triples)),
             liked_item_id=self._catalogue.item_id(carrier.liked),
             drop=carrier.drop,
+            contributions=contributions,
         )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from kgrec.data.dataset import Items
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import IntArray
+from kgrec.data.strings import StringColumn, Strings
 from kgrec.errors import RequestError
 from kgrec.serving.new_items import NewItem
 
@@ -144,5 +145,5 @@ def extended_items(items: Items, new: Sequence[NewItem]) -> Items:
     )
 
 
-def _with(column: npt.NDArray[np.object_], values: list[str]) -> npt.NDArray[np.object_]:
-    return np.concatenate([column, np.array(values, dtype=object)])
+def _with(column: Strings, values: list[str]) -> StringColumn:
+    return StringColumn.of(column).extended(values)

@@ -20,7 +20,7 @@ from kgrec.ranking.feature_state import FeatureState, RelationSlots, slots_of
 from kgrec.ranking.pipeline import Pipeline
 from kgrec.retrieval.delta_index import DeltaIndex
 from kgrec.retrieval.graph_source import KgNeighbours, weighted_entities
-from kgrec.retrieval.sources import ContentRidge, TextSimilarity
+from kgrec.retrieval.sources import ContentRidge, NewItems, TextSimilarity
 from kgrec.serving.cold_content import Encode, KernelMap, TextSpace
 from kgrec.serving.extended_graph import GraphExtension, ItemEdges, extended_items, relation_ends
 from kgrec.serving.new_items import AddedItem, NewItem
@@ -129,6 +129,8 @@ class Extension:
             return source.with_rows(text)
         if isinstance(source, KgNeighbours):
             return source.with_rows(touched)
+        if isinstance(source, NewItems):
+            return source.with_new(len(items))
         if name in self._maps and isinstance(source, ContentRidge):
             return source.with_rows(self._maps[name](self._content(text, touched)))
         if self._towers is not None and source.name == _TOWERS:

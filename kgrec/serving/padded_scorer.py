@@ -76,6 +76,19 @@ class PaddedScorer(Scorer):
         scores[:, old] = self._scorer.score_grid(known, item_idx[old])
         return scores
 
+    def summands(
+        self, history: HistoryBatch, held: IntArray, item_idx: IntArray
+    ) -> FloatArray | None:
+        """Return what items of a history add to the scores of some items, nothing to new ones."""
+        mine, old = held < self._num_items, item_idx < self._num_items
+        known = history.of_items_below(self._num_items)
+        found = self._scorer.summands(known, held[mine], item_idx[old])
+        if found is None:
+            return None
+        out = np.zeros((len(held), len(item_idx)), dtype=np.float32)
+        out[np.ix_(mine, old)] = found
+        return out
+
     def describe(self) -> dict[str, Any]:
         """Return what the scorer says of itself."""
         return self._scorer.describe()

@@ -80,15 +80,13 @@ class Facts:
 
     def of(self, liked: int | None = None) -> list[SharedFact]:
         """Return the ways from one liked item, or all of them, one by one."""
-        places = range(len(self)) if liked is None else np.flatnonzero(self.liked == liked)
+        chosen = slice(None) if liked is None else self.liked == liked
+        columns = (self.liked, self.entity, self.triples, self.weight)
         return [
-            SharedFact(
-                int(self.liked[place]),
-                int(self.entity[place]),
-                tuple(int(triple) for triple in self.triples[place] if triple >= 0),
-                float(self.weight[place]),
+            SharedFact(item, entity, tuple(triple for triple in triples if triple >= 0), weight)
+            for item, entity, triples, weight in zip(
+                *(column[chosen].tolist() for column in columns), strict=True
             )
-            for place in places
         ]
 
 

@@ -248,6 +248,12 @@ class Recommender(Asking):
         with self._changing:
             self._shelf.warm_up()
 
+    def prepare_explanations(self) -> None:
+        """Make ready what reasons are found by; otherwise the first explained answer does it, which
+        takes seconds where the graph has millions of triples.
+        """
+        self._served.prepare_explanations()
+
     def remove_item(self, item_id: UserId) -> bool:
         """Take an item out of every answer that begins after this returns, and out of later ones.
 

@@ -9,9 +9,11 @@ import numpy as np
 from kgrec.data.dataset import Users
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import IntArray, Interactions
+from kgrec.data.strings import StringColumn
 from kgrec.errors import RequestError
 from kgrec.serving.answers import Event
 from kgrec.serving.catalogue import Catalogue
+from kgrec.serving.string_rows import StringRows
 
 HistoryInput = Iterable[str | int | Event]
 
@@ -26,7 +28,7 @@ class RequestHistories:
     def __init__(self, catalogue: Catalogue, users: Users, interactions: Interactions) -> None:
         self._catalogue = catalogue
         self._interactions = interactions
-        self._row_of = {user_id: row for row, user_id in enumerate(users.ids)}
+        self._user_rows = StringRows(StringColumn.of(users.ids))
         times = interactions.timestamp
         self.has_time = bool(times.any()) or len(times) == 0
         self._last_time = int(times.max()) if len(times) else 0
@@ -34,7 +36,8 @@ class RequestHistories:
 
     def user_row(self, user_id: str | int | None) -> int:
         """Return the user's row, -1 where the artifact does not know the user."""
-        return -1 if user_id is None else self._row_of.get(str(user_id), -1)
+        row = None if user_id is None else self._user_rows.get(str(user_id))
+        return -1 if row is None else row
 
     def stored(self, user_rows: IntArray, now: int | None = None) -> HistoryBatch:
         """Return the train events of users, in the order of their rows; row -1 has none."""
@@ -146,6 +149,11 @@ def without_each(history: HistoryBatch, item_rows: IntArray) -> HistoryBatch:
         positive=history.positive[event],
         now=np.repeat(history.now, len(kept)),
     )
+
+
+def num_liked(histories: HistoryBatch) -> IntArray:
+    """Return how many events of each history are likes, shape (B,), int64."""
+    return np.bincount(histories.row_of_event[histories.positive], minlength=len(histories))
 
 
 def liked_items(history: HistoryBatch) -> IntArray:

@@ -28,10 +28,11 @@ from kgrec.serving.filters import Filters, ItemFilter
 from kgrec.serving.live_histories import PositiveRule, with_recent
 from kgrec.serving.live_state import SharedState
 from kgrec.serving.live_users import LiveUsers
+from kgrec.serving.made_once import MadeOnce
 from kgrec.serving.request_histories import (
     HistoryInput,
     RequestHistories,
-    liked_items,
+    num_liked,
     stack,
     without_item,
 )
@@ -65,22 +66,29 @@ class ServedModel:
         self._histories = RequestHistories(self.catalogue, artifact.users, artifact.interactions)
         dataset = artifact.manifest.get("dataset", {})
         self._rule = PositiveRule.of(dataset, self._histories.like_threshold)
-        self._explainer = Explainer(
-            artifact.scorer,
-            self.catalogue,
-            artifact.graph,
-            artifact.interactions,
-            len(artifact.users.ids),
-            explanations,
+        # seconds of a large graph, which answers without reasons need not wait for
+        self._reasons = MadeOnce(
+            lambda: Explainer(
+                artifact.scorer,
+                self.catalogue,
+                artifact.graph,
+                artifact.interactions,
+                len(artifact.users.ids),
+                explanations,
+            )
         )
-        self._answerer = Answerer(artifact, self.catalogue, self._explainer)
-        self._complements = Complements(artifact, self._explainer.co_likes)
+        self._complements = MadeOnce(lambda: Complements(artifact, self._explainer.co_likes))
+        self._answerer = Answerer(artifact, self.catalogue, self._reasons)
         self._there = self._all_but(removed)
 
     @cached_property
     def _unit_vectors(self) -> FloatArray | None:
         """Unit vectors of all items; a copy of them, made when it is first asked for."""
         return capabilities.similarity_vectors(self._scorer)
+
+    @property
+    def _explainer(self) -> Explainer:
+        return self._reasons()
 
     @property
     def artifact_id(self) -> str:
@@ -108,20 +116,20 @@ class ServedModel:
                 f"Expected one history for each of {len(user_ids)} users, got {len(histories)}"
             )
         allowed = self._allowed(filters, exclude)
-        asked = [
-            self.history(user, None if histories is None else histories[n], now, skip_unknown)
-            for n, user in enumerate(user_ids)
-        ]
+        batch, notes = self._asked(user_ids, histories, now, skip_unknown)
         depth = k if rules is None else max(k, rules.depth)
-        ranked = self._answerer.rank([history for history, _ in asked], depth, allowed)
-        answers = []
-        for user, (history, note), best in zip(user_ids, asked, ranked, strict=True):
+        ranked = self._answerer.rank(batch, depth, allowed)
+        liked, answers = num_liked(batch).tolist(), []
+        for place, (user, note, best) in enumerate(zip(user_ids, notes, ranked, strict=True)):
             told: dict[str, Any] = {}
             if rules is not None:
                 ruled = apply_rules(rules, best, k, self)
                 best, told = ruled.items, ruled.told
-            known = len(liked_items(history)) > 0
-            why = "" if known else self._why_popular(user, history, brought=histories is not None)
+            known, why = liked[place] > 0, ""
+            if explain or not known:
+                history = batch.take(np.array([place]))
+            if not known:
+                why = self._why_popular(user, history, brought=histories is not None)
             items = (
                 self._answerer.explained_items(history, best)
                 if explain
@@ -131,6 +139,20 @@ class ServedModel:
             said = {"rules": told} if debug else None
             answers.append(Recommendations(items, known, self.artifact_id, reason, said))
         return answers
+
+    def _asked(
+        self,
+        user_ids: Sequence[UserId | None],
+        histories: Sequence[HistoryInput] | None,
+        now: int | None,
+        skip_unknown: bool,
+    ) -> tuple[HistoryBatch, Sequence[str]]:
+        """Return the histories to ask with, and what was left out of each, in words."""
+        if histories is None or not len(user_ids):
+            return self.histories(user_ids, now), [""] * len(user_ids)
+        pairs = zip(user_ids, histories, strict=True)
+        each = [self.history(user, brought, now, skip_unknown) for user, brought in pairs]
+        return stack([history for history, _ in each]), [note for _, note in each]
 
     def histories(self, user_ids: Sequence[UserId | None], now: int | None = None) -> HistoryBatch:
         """Return the histories of users as one batch; empty ones for who is not known."""
@@ -173,7 +195,7 @@ class ServedModel:
         vectors = self._unit_vectors
         if vectors is None:
             history, _ = self._histories.brought([item_id], -1, None, False)
-            ranked = self._answerer.rank([history], k, allowed)[0]
+            ranked = self._answerer.rank(history, k, allowed)[0]
         else:
             ranked = by_score(np.where(allowed, vectors @ vectors[row], -np.inf), k)
         return self._about_items(ranked, f"like {self.catalogue.title(row)}")
@@ -191,7 +213,7 @@ class ServedModel:
         row = self.row_of(item_id)
         allowed = self._allowed(filters, [*exclude, item_id])
         allowed &= ~self.catalogue.have_title_of(np.arange(len(self.catalogue)), row)
-        scores = self._complements.scores(row)
+        scores = self._complements().scores(row)
         ranked = by_score(np.where(allowed & (scores > 0), scores, -np.inf), k, ("together",))
         title = self.catalogue.title(row)
         nothing = "" if ranked else ": too few people have liked it together with another"
@@ -205,7 +227,7 @@ class ServedModel:
         found = self.catalogue.search(text, k if whole else len(self.catalogue))
         near = [(row, score) for row, score in found if allowed[row]][:k]
         return self._about_items(
-            [Ranked(row, score, None, ("title",), {}) for row, score in near], "by title"
+            [Ranked(row, score, None, ("title",)) for row, score in near], "by title"
         )
 
     def explain(
@@ -226,6 +248,10 @@ class ServedModel:
                 "with add_item()"
             )
         return row
+
+    def prepare_explanations(self) -> None:
+        """Make ready what reasons are found by."""
+        self._reasons()
 
     def history(
         self,

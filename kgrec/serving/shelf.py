@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kgrec.artifact import Artifact
+from kgrec.data.strings import StringColumn
 from kgrec.errors import RequestError
 from kgrec.models.scorer import Scorer
 from kgrec.serving.cold_content import Encode
 from kgrec.serving.explanations import ExplanationConfig
 from kgrec.serving.extension import Extension
 from kgrec.serving.live_state import SharedState
+from kgrec.serving.made_once import MadeOnce
 from kgrec.serving.new_items import AddedItem, ItemChanges, ItemJournal, NewItem
 from kgrec.serving.served_model import ServedModel
+from kgrec.serving.string_rows import StringRows
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ class Shelf:
         """
         journal = self._writable()
         changes = journal.changes.with_item(item)
-        if item.item_id in self._ids:
+        if item.item_id in self._ids():
             if item.item_id not in journal.changes.removed:
                 raise RequestError(
                     f"Expected an item that the artifact does not hold, got {item.item_id!r}; what "
@@ -149,7 +152,7 @@ class Shelf:
     def _extended(
         self, items: Iterable[NewItem], must_have: str = ""
     ) -> tuple[Artifact, list[AddedItem]]:
-        fresh = [item for item in items if item.item_id not in self._ids]
+        fresh = [item for item in items if item.item_id not in self._ids()]
         if not fresh:
             return self.base, []
         extension = self.prepare()
@@ -167,7 +170,7 @@ class Shelf:
 
     def _take(self, artifact: Artifact) -> None:
         self.base = artifact
-        self._ids = frozenset(map(str, artifact.items.ids))
+        self._ids = MadeOnce(lambda: StringRows(StringColumn.of(artifact.items.ids)))
 
     def _writable(self) -> ItemJournal:
         if self._journal is None:

@@ -225,6 +225,20 @@ class ScorerContract:
         )
         assert self.fitted().score_grid(histories, items[:0]).shape == (len(histories), 0)
 
+    def test_summands_add_up_to_the_scores(self) -> None:
+        for row in range(len(USERS)):
+            history = self.histories().take(np.array([row]))
+            held, items = np.unique(history.item_idx), np.array([39, 0, 5, 5, 12], dtype=np.int64)
+            found = self.fitted().summands(history, held, items)
+            if found is None:
+                return
+            assert found.shape == (len(held), len(items))
+            assert found.dtype == np.float32
+            wanted = self.fitted().scores(history)[0, items]
+            np.testing.assert_allclose(found.sum(axis=0), wanted, rtol=1e-4, atol=1e-5)
+            some = self.fitted().summands(history, held[1::2], items)
+            np.testing.assert_array_equal(some, found[1::2])
+
     # -- save and load ----------------------------------------------------------------------
 
     def test_save_and_load_keep_scores_exactly(self, tmp_path: Path) -> None:

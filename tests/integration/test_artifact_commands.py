@@ -64,7 +64,7 @@ def test_an_index_for_a_folder_is_written_but_not_published(pointer: Path) -> No
 def test_poor_recall_is_refused_and_nothing_is_written(
     pointer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kgrec.retrieval.index.VectorIndex.measured_recall", lambda *_: 0.4)
+    monkeypatch.setattr("kgrec.retrieval.index.VectorIndex._share_found", lambda *_: 0.4)
     with pytest.raises(ConfigError, match=r"recall@60 of 0\.970 .* got 0\.400 .* nothing was"):
         build_index(pointer, IndexConfig(kind="hnsw"), "content_ridge")
     assert len(list((pointer.parent / "artifacts").iterdir())) == 1
@@ -74,7 +74,10 @@ def test_poor_recall_is_refused_and_nothing_is_written(
     ("options", "message"),
     [
         (("--source", "ease"), "vectors among content_ridge, got 'ease'"),
-        (("--kind", "tree"), "got kind: Input should be 'auto', 'flat', 'hnsw', 'ivf' or 'ivf_pq'"),
+        (
+            ("--kind", "tree"),
+            "got kind: Input should be 'auto', 'flat', 'hnsw', 'ivf', 'ivf_4bit' or 'ivf_pq'",
+        ),
     ],
 )
 def test_impossible_wishes_are_refused(

@@ -71,7 +71,7 @@ def candidates_of(logits: Tensor, num_words: Tensor) -> tuple[list[IntArray], li
     """Return possible mentions and their confidences of each window from the scores of spans.
 
     They are the types of a span that are the likeliest and likelier than "no mention", or have
-    a probability of at least 0.3 among all.
+    a probability of at least 0.3 among all; of each window as many, the surest, as it has words.
 
     Args:
         logits: (B, W, K, T + 1).
@@ -89,6 +89,9 @@ def candidates_of(logits: Tensor, num_words: Tensor) -> tuple[list[IntArray], li
     surety = torch.sigmoid(margin[tuple(places.T)]).cpu().numpy().astype(np.float32)
     rows, first, more, types = places.cpu().numpy().T
     spans = np.column_stack([first, first + more, types]).astype(np.int64)
+    kept = []
     bounds = pairwise(np.searchsorted(rows, np.arange(size + 1)).tolist())
-    ranges = [slice(start, stop) for start, stop in bounds]
-    return [spans[one] for one in ranges], [surety[one] for one in ranges]
+    for (start, stop), most in zip(bounds, num_words.tolist(), strict=True):
+        surest = np.argsort(-surety[start:stop], kind="stable")[:most]
+        kept.append(start + np.sort(surest))
+    return [spans[one] for one in kept], [surety[one] for one in kept]

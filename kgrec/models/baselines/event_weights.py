@@ -42,6 +42,20 @@ def history_weights(
     return found
 
 
+def weights_of(items: IntArray, columns: IntArray, weights: FloatArray) -> FloatArray:
+    """Return the weights of some items of a row, 0 for those that it has not.
+
+    Args:
+        items: Shape (n,).
+        columns: Shape (m,), the row's columns, ascending.
+        weights: Shape (m,), their weights.
+    """
+    if not len(columns):
+        return np.zeros(len(items), dtype=np.float32)
+    place = np.minimum(np.searchsorted(columns, items), len(columns) - 1)
+    return np.where(columns[place] == items, weights[place], np.float32(0)).astype(np.float32)
+
+
 def history_matrix(
     histories: HistoryBatch,
     num_items: int,

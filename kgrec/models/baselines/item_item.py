@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +14,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.models.answers import Answers, nothing
 from kgrec.models.baselines.baseline import Arrays, Baseline, BaselineConfig
-from kgrec.models.baselines.event_weights import history_matrix, history_weights
+from kgrec.models.baselines.event_weights import history_matrix, history_weights, weights_of
 from kgrec.models.baselines.sparse_products import top_per_row
 from kgrec.models.baselines.sparse_scores import (
     HistoryRows,
@@ -23,6 +23,7 @@ from kgrec.models.baselines.sparse_scores import (
     pair_scores,
     top_scores,
 )
+from kgrec.models.compiled import compiled
 from kgrec.models.scorer import TrainingData
 from kgrec.models.sparse_rows import best_of_sums, look_up, sum_of_rows
 from kgrec.models.top_items import TopItems
@@ -163,21 +164,16 @@ class ItemItemScorer(Baseline):
             return super().score_pairs(histories, indptr, item_idx)
         return pair_scores(self._weights_of(histories), weights.sparse_rows, indptr, item_idx)
 
-    def score_grid(self, histories: HistoryBatch, item_idx: IntArray) -> FloatArray:
-        """Return the scores of the same few items for each history, as Scorer says."""
+    def summands(self, history: HistoryBatch, held: IntArray, item_idx: IntArray) -> FloatArray:
+        """Return what items of a history add to the scores of some items, as Scorer says."""
         weights = self.weights
-        indptr, columns, values = self._weights_of(histories)
-        seen, place = np.unique(columns, return_inverse=True)  # variants share nearly all of them
-        own = np.zeros((len(histories), len(seen)), dtype=np.float32)
-        own[np.repeat(np.arange(len(histories)), np.diff(indptr)), place] = values
+        _, columns, values = self._weights_of(history)
+        own = weights_of(held, columns, values)
         if weights.sparse_rows is not None:
-            return np.asarray(own @ entries(weights.sparse_rows, seen, item_idx))
-        known = self.fitted(weights.item_idx)
-        place = np.full(weights.num_items, -1)
-        place[known] = np.arange(len(known))
-        there = place[seen] >= 0
-        block = self.fitted(weights.dense)[np.ix_(place[seen][there], place[item_idx])]
-        return np.asarray(own[:, there] @ np.where(place[item_idx] >= 0, block, np.float32(0)))
+            return entries(weights.sparse_rows, held, own, item_idx)
+        known, dense = self.fitted(weights.item_idx), self.fitted(weights.dense)
+        found: FloatArray = _dense_entries(dense, known, held, own, item_idx)
+        return found
 
     def _weights_of(self, histories: HistoryBatch) -> HistoryRows:
         return history_weights(
@@ -238,6 +234,22 @@ class ItemItemScorer(Baseline):
         rows = (arrays["data"], arrays["indices"], arrays["indptr"])
         matrix = sparse.csr_matrix(rows, shape=(num_items, num_items))
         self._weights = ItemWeights(num_items, sparse_rows=matrix)
+
+
+@compiled
+def _dense_entries(dense: Any, known: Any, rows: Any, own: Any, columns: Any) -> Any:
+    """Return weighted entries of the dense matrix of ``known`` items, 0 for the others."""
+    out = np.zeros((len(rows), len(columns)), dtype=np.float32)
+    place = np.searchsorted(known, columns)
+    for row in range(len(rows)):
+        at = np.searchsorted(known, rows[row])
+        if own[row] == 0.0 or at == len(known) or known[at] != rows[row]:
+            continue
+        for column in range(len(columns)):
+            there = place[column]
+            if there < len(known) and known[there] == columns[column]:
+                out[row, column] = own[row] * dense[at, there]
+    return out
 
 
 class _RowAnswers(Answers):

@@ -86,11 +86,22 @@ def dense_products(history: HistoryRows, weights: sparse.csr_matrix) -> FloatArr
     return out
 
 
-def entries(matrix: sparse.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
-    """Return chosen rows and columns of a sparse matrix as a dense one, read in one pass."""
-    places, first, following = chains(columns)
+def entries(
+    matrix: sparse.csr_matrix, rows: IntArray, weights: FloatArray, columns: IntArray
+) -> FloatArray:
+    """Return chosen rows, weighted, and columns of a sparse matrix, read in one pass.
+
+    Args:
+        matrix: Any.
+        rows: Shape (L,).
+        weights: Shape (L,), float32, by which the rows are multiplied.
+        columns: Shape (n,), in any order, repeated or not.
+
+    Returns:
+        Shape (L, n), float32.
+    """
     out = np.zeros((len(rows), len(columns)), dtype=np.float32)
-    _fill_entries(rows, matrix.indptr, matrix.indices, matrix.data, places, first, following, out)
+    _fill_entries(rows, weights, matrix.indptr, matrix.indices, matrix.data, columns, out)
     return out
 
 
@@ -152,21 +163,25 @@ def _pair_scores(
 
 @compiled
 def _fill_entries(
-    rows: Any,
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    table: Any,
-    first: Any,
-    following: Any,
-    out: Any,
+    rows: Any, weights: Any, indptr: Any, indices: Any, data: Any, columns: Any, out: Any
 ) -> None:
+    table, first, following = chains(columns)
+    # most entries are of other columns: a look at one byte tells so of nearly all of them
+    size = 1024
+    while size < 16 * len(columns):
+        size *= 2
+    may_be = np.zeros(size, dtype=np.bool_)
+    for column in columns:
+        may_be[column & (size - 1)] = True
     for row in range(len(rows)):
+        if weights[row] == 0.0:
+            continue
         for entry in range(indptr[rows[row]], indptr[rows[row] + 1]):
-            place = first[slot_of(table, indices[entry])]
-            while place >= 0:
-                out[row, place] = data[entry]
-                place = following[place]
+            if may_be[indices[entry] & (size - 1)]:
+                place = first[slot_of(table, indices[entry])]
+                while place >= 0:
+                    out[row, place] = weights[row] * data[entry]
+                    place = following[place]
 
 
 @compiled

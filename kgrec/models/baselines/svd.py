@@ -10,9 +10,14 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.models.baselines.baseline import Arrays
-from kgrec.models.baselines.event_weights import history_matrix, train_matrix
+from kgrec.models.baselines.event_weights import (
+    history_matrix,
+    history_weights,
+    train_matrix,
+    weights_of,
+)
 from kgrec.models.baselines.factors import FactorConfig, FactorScorer
 from kgrec.models.scorer import TrainingData
 
@@ -67,6 +72,18 @@ class SVD(FactorScorer):
             self.config.history_half_life_events,
         )
         return np.asarray(self._normalised(rows) @ directions, dtype=np.float32)
+
+    def summands(self, history: HistoryBatch, held: IntArray, item_idx: IntArray) -> FloatArray:
+        """Return what items of a history add to the scores of some items, as Scorer says."""
+        config, items = self.config, self.item_factors
+        _, columns, weights = history_weights(
+            history, len(items), config.negative_weight, config.history_half_life_events
+        )
+        weights = weights * self.fitted(self._item_scale)[columns]
+        weights *= np.float32(max(len(columns), 1) ** -config.user_exponent)
+        own = weights_of(held, columns, weights)
+        directions = self.fitted(self._directions)[held] * own[:, None]
+        return np.asarray(directions @ items[item_idx].T, dtype=np.float32)
 
     def _normalised(self, rows: sparse.csr_matrix) -> sparse.csr_matrix:
         degree = np.diff(rows.indptr)

@@ -112,7 +112,7 @@ def test_older_schema_version_is_refused(saved: Path, tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["schema_version"] = 0
     _rewrite_manifest(folder, manifest)
-    with pytest.raises(ArtifactError, match=r"schema version 1, got 0 .*train again"):
+    with pytest.raises(ArtifactError, match=r"schema version 2, got 0 .*train again"):
         load_artifact(folder, scorers=SCORERS)
 
 

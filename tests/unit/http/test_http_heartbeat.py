@@ -38,14 +38,14 @@ def test_silence_counts_from_the_last_beat_and_while_it_is_watched(
 
 def test_a_call_that_does_not_come_back_stops_the_heart_of_a_worker(tmp_path: Path) -> None:
     make_artifact(tmp_path)
-    config = {"no_auth": True, "timeout_s": 0.05, "threads": 2}
+    config = {"no_auth": True, "timeout_s": 3.0, "threads": 2}
     service = make_service(tmp_path, Stalled, config)
     recommender = service.recommender
     assert isinstance(recommender, Stalled)
     heartbeat = Heartbeat()
     moments: list[float] = []
 
-    async def ask_twice() -> None:
+    async def ask() -> None:
         server = DrainingServer(service, "127.0.0.1", 0, heartbeat=heartbeat)
         beating = asyncio.create_task(server._beat(heartbeat))
         asked = RecommendRequest(user_id="user-0")
@@ -58,12 +58,12 @@ def test_a_call_that_does_not_come_back_stops_the_heart_of_a_worker(tmp_path: Pa
                 await asyncio.sleep(1.5 * BEAT_S)
                 moments.append(heartbeat.well_until)
         recommender.go_on.set()
-        await asyncio.sleep(1.5 * BEAT_S)
-        moments.append(heartbeat.well_until)
+        while heartbeat.well_until == moments[-1]:
+            await asyncio.sleep(BEAT_S)
         beating.cancel()
 
-    asyncio.run(ask_twice())
+    asyncio.run(ask())
     service.close()
     assert moments[0] < moments[1] < moments[2]
     assert len(set(moments[2:6])) == 1
-    assert moments[6] > moments[5]
+    assert heartbeat.well_until > moments[-1]

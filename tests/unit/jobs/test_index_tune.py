@@ -49,7 +49,7 @@ def test_the_frontier_holds_what_nothing_beats(found: Tuning) -> None:
 
 def test_memory_bounds_the_choice(found: Tuning) -> None:
     least = min(one.memory_bytes for one in found.settings)
-    for most, kind in ((least, "ivf_pq"), (least - 1, None)):
+    for most, kind in ((least, "ivf_4bit"), (least - 1, None)):
         config = IndexConfig(recall_k=20, max_memory_bytes=most)
         chosen = tuned(clustered(900, 0), clustered(40, 1), config, "towers").chosen
         assert (chosen and chosen.kind) == kind

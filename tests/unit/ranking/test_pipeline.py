@@ -66,6 +66,27 @@ def test_sources_that_bring_nothing_are_named_by_no_item() -> None:
     assert found.source_rank[:, :, 2].max() > 3
 
 
+def test_items_that_come_for_want_of_events_or_by_a_filter_name_who_brought_them() -> None:
+    cold = PIPELINE.state.cold
+    candidates = PIPELINE.config.candidates.model_copy(update={"depth": 3, "cold_depth": 2})
+    config = PIPELINE.config.model_copy(update={"candidates": candidates})
+    parts = (PIPELINE.sources, PIPELINE.state, PIPELINE.warm, PIPELINE.cold, PIPELINE.indexes)
+    pipeline = Pipeline(config, *parts)
+    for allowed in (None, np.arange(TRAIN.num_items) % 3 == 1):
+        found = pipeline.rank_candidates(USERS, 30, allowed=allowed)
+        there = found.item_idx >= 0
+        assert (there & cold[found.item_idx]).any()
+        np.testing.assert_array_equal((found.source_rank > 0).any(axis=2), there)
+        named = found.source_rank[there & cold[found.item_idx]] > 0
+        for column, name in enumerate(found.source_names):
+            assert named[:, column].any() <= (
+                name in candidates.cold_sources or allowed is not None
+            )
+        beyond = found.source_rank == 4
+        assert beyond[there & cold[found.item_idx]].any()
+        assert allowed is not None or not beyond[there & ~cold[found.item_idx]].any()
+
+
 def test_pipeline_ranks_the_candidates_that_the_preselection_puts_first(tmp_path: Path) -> None:
     config = PIPELINE.config.model_copy(update={"reranked": 12})
     parts = (PIPELINE.sources, PIPELINE.state, PIPELINE.warm, PIPELINE.cold, PIPELINE.indexes)

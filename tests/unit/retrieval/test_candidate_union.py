@@ -10,7 +10,6 @@ from ranking_data import COLD, histories_of, make_sources, make_train
 from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer
 from kgrec.retrieval.candidates import CandidateConfig, CandidateGenerator
-from kgrec.serving.request_histories import without_each
 
 TRAIN = make_train()
 SOURCES: dict[str, Scorer] = {name: s.fit(TRAIN) for name, s in make_sources().items()}
@@ -139,21 +138,3 @@ def test_quota_of_unknown_source_is_refused() -> None:
         generator(quotas={"nonsense": 3})
     with pytest.raises(ConfigError, match="at least one candidate source"):
         CandidateGenerator({}, CandidateConfig(), COLD_ITEMS)
-
-
-def test_changed_histories_are_measured_much_as_if_asked_anew() -> None:
-    made = generator(depth=12)
-    one = USERS.take(np.array([1]))
-    variants = without_each(one, np.unique(one.item_idx)[:4])
-    size = len(variants)
-    asked = made.generate(one).item_idx[:6]
-    indptr, items = np.arange(size + 1) * len(asked), np.tile(asked, size)
-    best = made.best_of(one)
-    quick = made.describe_changed(variants, indptr, items, best)
-    anew = made.describe_pairs(variants, indptr, items)
-    unchanged = slice(0, len(asked))  # there the best items are the very same
-    np.testing.assert_allclose(quick.z[unchanged], anew.z[unchanged], atol=2e-3)
-    np.testing.assert_array_equal(quick.rank[unchanged], anew.rank[unchanged])
-    assert np.corrcoef(quick.z.ravel(), anew.z.ravel())[0, 1] > 0.98
-    assert (quick.rank == anew.rank).mean() > 0.8
-    assert (quick.z[: len(asked)] != quick.z[-len(asked) :]).any()  # a deletion is felt

@@ -8,6 +8,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.models.answers import Answers, AskedAnswers, DenseAnswers
 from kgrec.models.baselines import make_baseline
 from kgrec.models.scorer import Scorer
+from kgrec.retrieval import indexed_source
 from kgrec.retrieval.candidates import CandidateConfig, CandidateGenerator
 from kgrec.retrieval.index import IndexConfig, VectorIndex
 from kgrec.retrieval.indexed_source import IndexedAnswers
@@ -60,16 +61,33 @@ def test_rows_answer_as_the_dense_scores_do(rows: Scorer, histories: HistoryBatc
     check(found, DenseAnswers(rows, histories), histories, 0.0)
 
 
-@pytest.mark.parametrize("kind", ["flat", "ivf"])
-def test_index_answers_as_the_dense_scores_do(kind: str) -> None:
+@pytest.mark.parametrize("few", [0, 10_000], ids=["found", "scored"])
+@pytest.mark.parametrize("kind", ["flat", "ivf", "ivf_4bit"])
+def test_index_answers_as_the_dense_scores_do(
+    kind: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexed_source, "_FEW", few)
     vectors = np.random.default_rng(0).normal(size=(TRAIN.num_items, 16)).astype(np.float32)
     source = TextSimilarity(text_vectors=vectors).fit(TRAIN)
     index = VectorIndex(IndexConfig.model_validate({"kind": kind})).build(source.item_vectors())
     while index.search_harder():  # until all is searched: what is missing then is an error
         pass
     cold = np.flatnonzero(COLD)
-    found = IndexedAnswers(source, index, USERS, cold, source.item_vectors()[cold])
+    found = IndexedAnswers(source, index, USERS, COLD, cold, source.item_vectors()[cold])
     check(found, DenseAnswers(source, USERS), USERS, 1e-6)
+
+
+def test_what_an_index_with_codes_finds_does_not_depend_on_the_batch() -> None:
+    rng = np.random.default_rng(0)
+    index = VectorIndex(IndexConfig(kind="ivf_4bit")).build(rng.normal(size=(3000, 16)))
+    index.set_effort(4)
+    queries, wanted = rng.normal(size=(6, 16)).astype(np.float32), np.arange(1, 7) * 20
+    together = index.found_for(queries, wanted)
+    assert together.shape == (6, 120 * index.description["refine"])
+    for row in range(6):
+        alone = index.found_for(queries[row : row + 1], wanted[row : row + 1])[0]
+        np.testing.assert_array_equal(together[row, : len(alone)], alone)
+        assert (together[row, len(alone) :] == -1).all()
 
 
 def test_asking_anew_answers_as_the_dense_scores_do(rows: Scorer) -> None:

@@ -148,20 +148,29 @@ def test_pair_targets_hold_truth_doubt_and_a_cap():
 
 
 def test_candidates_are_the_likeliest_types_and_their_rivals():
-    logits = torch.full((2, 4, 2, 4), -5.0)
+    logits = torch.full((2, 6, 2, 4), -5.0)
     logits[..., 0] = 0.0
     logits[0, 0, 1, 1] = 2.0  # words 0-1, type 0
     logits[0, 1, 0, 2:4] = torch.tensor([3.0, 2.8])  # word 1, two types
     logits[0, 2, 0, 1] = -0.5  # word 2: less sure than none, yet a probability of .37
     logits[0, 3, 0, 1:4] = torch.tensor([0.1, 0.09, 0.08])  # word 3: each has .26, one is first
-    logits[0, 3, 1, 2] = 9.0  # words 3-4: outside
-    mentions, confidences = candidates_of(logits, torch.tensor([4, 4]))
+    logits[0, 5, 1, 2] = 9.0  # words 5-6: outside
+    mentions, confidences = candidates_of(logits, torch.tensor([6, 6]))
     found = [[0, 1, 0], [1, 1, 1], [1, 1, 2], [2, 2, 0], [3, 3, 0]]
     assert mentions[0].tolist() == found
     margins = torch.tensor([2.0, 3.0, 2.8, -0.5, 0.1])
     assert confidences[0] == pytest.approx(torch.sigmoid(margins).numpy())
     assert mentions[1].shape == (0, 3)
     assert confidences[1].shape == (0,)
+
+
+def test_candidates_are_no_more_than_words():
+    logits = torch.full((2, 4, 2, 2), 0.0)
+    logits[..., 1] = 1 + torch.arange(16.0).reshape(2, 4, 2)
+    mentions, confidences = candidates_of(logits, torch.tensor([4, 2]))
+    assert mentions[0].tolist() == [[1, 2, 0], [2, 2, 0], [2, 3, 0], [3, 3, 0]]
+    assert mentions[1].tolist() == [[0, 1, 0], [1, 1, 0]]
+    assert [len(one) for one in confidences] == [4, 2]
 
 
 def test_batches_pad_and_point_to_pieces(pieces):
