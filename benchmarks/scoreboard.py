@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from kgrec.config import RunConfig, load_run_config
 from kgrec.jobs.workspace import Workspace
@@ -77,7 +78,7 @@ def is_done(run: Run, out: Path, records: Path) -> bool:
     """Return whether the run of the configuration as it is now lies in ``out`` or among records."""
     wanted = load_run_config(run.config).model_copy(update={"seed": run.seed})
     return any(
-        summary.is_file() and _comparable(_config_of(summary)) == _comparable(wanted)
+        summary.is_file() and _same(json.loads(summary.read_bytes())["config"], wanted)
         for summary in (Workspace(out).summary, kept_summary(records, run.seed))
     )
 
@@ -98,24 +99,27 @@ def gather(run: Run, out: Path, records: Path) -> int:
     shutil.copy2(workspace.ledger, kept.with_name(f"{run.seed}-test-ledger.jsonl"))
     summary = json.loads(workspace.summary.read_bytes())
     told = {name: summary[name] for name in ("name", "commit", "created_at", "timings_s")}
-    told |= {"config": _portable(_config_of(workspace.summary)).model_dump(mode="json")}
-    kept.write_text(json.dumps({**told, "records": [path.name for path in found]}, indent=1))
+    told |= {"config": _portable(summary["config"]), "records": [path.name for path in found]}
+    kept.write_text(json.dumps(told, indent=1))
     return len(found)
 
 
-def _config_of(summary: Path) -> RunConfig:
-    return RunConfig.model_validate(json.loads(summary.read_bytes())["config"])
+def _same(config: dict[str, Any], wanted: RunConfig) -> bool:
+    try:
+        found = RunConfig.model_validate(config).model_dump(mode="json")
+    except ValidationError:  # of a time when a run knew other settings
+        return False
+    return _portable(found) == _portable(wanted.model_dump(mode="json"))
 
 
-def _comparable(config: RunConfig) -> dict[str, Any]:
-    return _portable(config).model_dump(mode="json")
-
-
-def _portable(config: RunConfig) -> RunConfig:
-    """Return the configuration without what is of one machine: its folders."""
-    file = config.tuning.file
-    tuning = config.tuning.model_copy(update={"file": file and Path(file.name)})
-    return config.model_copy(update={"data": None, "tuning": tuning})
+def _portable(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what is of one machine: its folders."""
+    file = config["tuning"]["file"]
+    return {
+        **config,
+        "data": None,
+        "tuning": {**config["tuning"], "file": file and Path(file).name},
+    }
 
 
 def main() -> None:
