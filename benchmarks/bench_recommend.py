@@ -45,6 +45,8 @@ from kgrec.ranking.torch_ranker import TorchRanker
 from kgrec.retrieval.index import IndexConfig
 
 LENGTH = 50
+MOST_TRAINED = 200_000  # a larger catalogue is planted over
+BASE = (100_000, 20_000)  # items and users that are trained on
 CANDIDATES = {"depth": 166, "cold_depth": 25}  # about 500 from three sources
 
 
@@ -55,16 +57,23 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/bench-recommend"))
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--steps", type=int, default=10, help="training steps of the towers")
-    parser.add_argument("--planted", type=Path, help="artifact whose rankers a larger one takes")
+    parser.add_argument(
+        "--planted",
+        type=Path,
+        help="artifact whose rankers a larger one takes (default: of 100,000 items)",
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     users = arguments.users or min(arguments.items // 5, 60_000)
+    trained = arguments.planted
+    if trained is None and arguments.items > MOST_TRAINED:
+        trained = artifact_of(arguments.folder, *BASE, arguments.steps)
     size = (arguments.items, users)
-    artifact = artifact_of(arguments.folder, *size, arguments.steps, arguments.planted)
+    artifact = artifact_of(arguments.folder, *size, arguments.steps, trained)
     found = {
         "items": arguments.items,
-        "planted": arguments.planted is not None,
+        "planted": trained is not None,
         "users": users,
         **measured(artifact, arguments.requests),
         "machine": machine(),
