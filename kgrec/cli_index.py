@@ -42,7 +42,7 @@ def index_build(
     kind: Annotated[
         str, typer.Option(help="auto, flat (exact), hnsw, ivf, ivf_4bit or ivf_pq.")
     ] = "auto",
-    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
+    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.99,
     recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
     neighbours: Annotated[int, typer.Option(help="Links of a vector in HNSW.")] = 32,
     construction_effort: Annotated[int, typer.Option(help="Effort of building HNSW.")] = 120,
@@ -75,7 +75,7 @@ def index_build(
 def index_tune(
     artifact: Annotated[Path, typer.Option(help="Pointer file or artifact folder.")],
     source: Annotated[str, typer.Option(help="Source whose vectors are indexed.")] = "towers",
-    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.97,
+    target_recall: Annotated[float, typer.Option(help="Least recall@k to reach.")] = 0.99,
     recall_k: Annotated[int, typer.Option(help="k of that recall.")] = 100,
     max_memory_mb: Annotated[
         float | None, typer.Option(help="Memory that the index may take, in millions of bytes.")

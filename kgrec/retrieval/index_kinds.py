@@ -35,7 +35,7 @@ class IndexConfig(BaseModel):
     """Vectors up to which HNSW is used."""
     max_memory_bytes: int | None = Field(default=None, ge=1)
     """Memory that the index may take; None for any."""
-    target_recall: float = Field(default=0.97, gt=0.0, le=1.0)
+    target_recall: float = Field(default=0.99, gt=0.0, le=1.0)
     """Recall at ``recall_k`` against exact search that the search effort is raised to."""
     recall_k: int = Field(default=100, ge=1)
     """Items of a list whose recall is measured."""

@@ -163,7 +163,7 @@ def test_codes_find_and_whole_vectors_score(tmp_path: Path) -> None:
     items, queries = vectors(3000), vectors(80, seed=1)
     config = IndexConfig(kind="ivf_pq", code_bytes=4, refine=1, recall_k=20)
     index = VectorIndex(config).build(items, queries)
-    assert index.description["recall"] >= 0.97
+    assert index.description["recall"] >= 0.99
     assert index.description["refine"] > 1  # the codes alone do not reach it
     assert index.description["memory_bytes"] < items.nbytes / 3
     index.save(tmp_path)
@@ -221,4 +221,4 @@ def test_auto_gives_up_hnsw_where_vectors_share_a_direction():
     assert hnsw.description["recall"] < 0.5
     auto = VectorIndex(IndexConfig(flat_limit=100)).build(vectors, queries)
     assert auto.description["kind"] == "ivf"
-    assert auto.measured_recall(queries) >= 0.97
+    assert auto.measured_recall(queries) >= 0.99
