@@ -45,6 +45,10 @@ class AblationConfig(_Settings):
     that were extracted from text)."""
     without_towers: bool = True
     """A pipeline without the towers' source and features."""
+    without_text: bool = False
+    """A pipeline that reads no text of items or users."""
+    without_ranker: bool = False
+    """The candidates without the ranker: each source's order, joined by reciprocal rank fusion."""
     splits: tuple[SplitName, ...] = ("per_user_time", "cold_items")
     """Splits on which these rows are made."""
 

@@ -43,6 +43,7 @@ RUN = {
     "sources": ["ease", "svd", "kg_neighbours", "towers"],
     "towers": {"steps": 5, "embedding_dim": 8, "users_per_step": 64},
     "pipeline": {"rankers": ["lightgbm", "linear"], "lightgbm": {"rounds": 10}},
+    "ablations": {"without_text": True, "without_ranker": True, "graph": ["off"]},
     "explained": 50,
 }
 

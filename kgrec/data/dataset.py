@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,15 @@ class Dataset:
     def num_users(self) -> int:
         """Number of users."""
         return len(self.users.ids)
+
+    def without_texts(self) -> Dataset:
+        """Return the dataset with the texts of items and users empty; titles stay, for people."""
+        items, users = np.full(self.num_items, "", object), np.full(self.num_users, "", object)
+        return replace(
+            self,
+            items=replace(self.items, texts=items),
+            users=replace(self.users, profile_texts=users),
+        )
 
 
 def load_dataset(path: str | Path, seed: int = 0) -> Dataset:

@@ -20,13 +20,14 @@ from kgrec.jobs.measure import Referee
 from kgrec.jobs.night_warm_start import WarmTowers
 from kgrec.jobs.prepare import Prepared
 from kgrec.jobs.progress import Progress
-from kgrec.jobs.source_pool import SourceMaker, SourcePool
+from kgrec.jobs.source_pool import SourcePool
 from kgrec.models.baselines import BASELINES, make_baseline
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
+from kgrec.ranking.fused import FusedCandidates
 from kgrec.ranking.pipeline import Pipeline
 from kgrec.retrieval.candidates import CandidateGenerator
 from kgrec.retrieval.sources import (
@@ -70,6 +71,32 @@ def check_quotas(config: RunConfig) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a pipeline of the tables goes with, to tell what a part gives.
+
+    Attributes:
+        graph: Graph that it learns from and answers with.
+        towers: Whether the towers are among its sources.
+        texts: Whether it reads the texts of items and users.
+    """
+
+    graph: GraphMode = "on"
+    towers: bool = True
+    texts: bool = True
+
+    @property
+    def label(self) -> str:
+        """Row of the tables."""
+        without = [] if self.towers else ["no towers"]
+        without += [] if self.texts else ["text off"]
+        without += [] if self.graph == "on" else [f"graph {self.graph}"]
+        return ", ".join(["pipeline", *without])
+
+
+WHOLE = Parts()
+
+
 @dataclass
 class Comparison:
     """Fits and measures the models of one split.
@@ -98,13 +125,14 @@ class Comparison:
     _pool_of_split: SourcePool | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict)
 
-    def training(self, graph: GraphMode = "on") -> TrainingData:
+    def training(self, parts: Parts = WHOLE) -> TrainingData:
         """Return what the models whose test is opened learn from."""
         part = self.split.config.refit_on
+        dataset = self.split.visible_dataset(part, parts.graph, self.config.seed)
         return TrainingData(
-            self.split.visible_dataset(part, graph, self.config.seed),
+            dataset if parts.texts else dataset.without_texts(),
             self.split.interactions(part),
-            self.split.graph(graph, self.config.seed),
+            self.split.graph(parts.graph, self.config.seed),
             self.config.seed,
         )
 
@@ -119,22 +147,20 @@ class Comparison:
         runs = []
         for number, name in enumerate(self.config.baselines):
             self.progress(f"{self.split.name}: {name}", number / len(self.config.baselines))
-            fit = partial(self._fit, self._maker(name))
+            fit = partial(self._fit, name)
             runs.append(self.referee.measure(name, self._source_described(name), fit))
         return runs
 
-    def pipeline(self, graph: GraphMode = "on", *, towers: bool = True) -> Pipeline:
-        """Return a fitted pipeline, fitted once for each graph and set of sources."""
-        label = self._label(graph, towers)
-        if label not in self._pipelines:
-            without = () if towers else (TOWERS,)
-            step = f"{self.split.name}: {label}"
-            self._pipelines[label] = self._fit_pipeline(self.training(graph), without, step)
-        return self._pipelines[label]
+    def pipeline(self, parts: Parts = WHOLE) -> Pipeline:
+        """Return a fitted pipeline, fitted once for each set of parts."""
+        if parts.label not in self._pipelines:
+            step = f"{self.split.name}: {parts.label}"
+            self._pipelines[parts.label] = self._fit_pipeline(self.training(parts), parts, step)
+        return self._pipelines[parts.label]
 
     def pipeline_on_all(self) -> Pipeline:
         """Return the full pipeline fitted on all events; it is not kept."""
-        return self._fit_pipeline(self.training_on_all(), (), "pipeline on all events")
+        return self._fit_pipeline(self.training_on_all(), WHOLE, "pipeline on all events")
 
     def source_recall(self) -> UnionRecall:
         """Return what each source brings of validation's answers, fitted on train alone."""
@@ -160,25 +186,23 @@ class Comparison:
         return union_recall(task.name, targets, brought, train.num_items)
 
     def measure_pipeline(
-        self,
-        graph: GraphMode = "on",
-        *,
-        towers: bool = True,
-        served: Callable[[], Scorer] | None = None,
+        self, parts: Parts = WHOLE, served: Callable[[], Scorer] | None = None
     ) -> StoredRun:
         """Return the row of a pipeline.
 
         Args:
-            graph: Graph that it learns from and answers with.
-            towers: Whether the towers are among its sources.
+            parts: What it goes with.
             served: Returns the pipeline as it is read back from an artifact, to be measured in
                 place of the one in memory.
         """
-        label = self._label(graph, towers)
+        fitted = served or (lambda: self.pipeline(parts))
+        return self.referee.measure(parts.label, self._described(parts), fitted)
+
+    def measure_candidates(self) -> StoredRun:
+        """Return the row of the full pipeline's candidates without its ranker."""
+        described = self._described(WHOLE) | {"ranker": "reciprocal rank fusion"}
         return self.referee.measure(
-            label,
-            self._described(graph, towers),
-            served or (lambda: self.pipeline(graph, towers=towers)),
+            "pipeline, ranker off", described, lambda: FusedCandidates(self.pipeline())
         )
 
     def measure_towers(self) -> StoredRun:
@@ -191,15 +215,16 @@ class Comparison:
         self._pool_of_split = None
         self._pipelines.clear()
 
-    def _fit(self, make: SourceMaker) -> Scorer:
-        return make().fit(self.training())
+    def _fit(self, name: str) -> Scorer:
+        return self._make(name).fit(self.training())
 
-    def _fit_pipeline(self, train: TrainingData, without: Collection[str], label: str) -> Pipeline:
+    def _fit_pipeline(self, train: TrainingData, parts: Parts, label: str) -> Pipeline:
+        without = () if parts.towers else (TOWERS,)
         return fit_pipeline(
             train,
-            lambda: self._pool().sources(without),
+            lambda: self._pool().sources(without, texts=parts.texts),
             self._pipeline_config(without),
-            text_vectors=self.prepared.text_vectors,
+            text_vectors=self.prepared.text_vectors if parts.texts else None,
             cache_folder=self.rows_folder,
             progress=lambda step, share: self.progress(f"{label}: {step}", share),
         )
@@ -213,18 +238,14 @@ class Comparison:
         candidates = config.candidates.model_copy(update={"quotas": quotas})
         return config.model_copy(update={"candidates": candidates})
 
-    def _label(self, graph: GraphMode, towers: bool) -> str:
-        label = "pipeline" if towers else "pipeline, no towers"
-        return label if graph == "on" else f"{label}, graph {graph}"
-
-    def _described(self, graph: GraphMode, towers: bool) -> dict[str, Any]:
-        names = [name for name in source_names(self.config) if towers or name != TOWERS]
+    def _described(self, parts: Parts) -> dict[str, Any]:
+        names = [name for name in source_names(self.config) if parts.towers or name != TOWERS]
         return {
             "pipeline": self.config.pipeline.model_dump(mode="json"),
             "sources": {name: self._source_described(name) for name in names},
-            "towers": self._towers_described() if towers else None,
-            "encoder": self.config.encoder,
-            "graph": graph,
+            "towers": self._towers_described() if parts.towers else None,
+            "encoder": self.config.encoder if parts.texts else "off",
+            "graph": parts.graph,
         }
 
     def _towers_described(self) -> dict[str, Any]:
@@ -233,7 +254,7 @@ class Comparison:
 
     def _pool(self) -> SourcePool:
         if self._pool_of_split is None:
-            makers = {name: self._maker(name) for name in source_names(self.config)}
+            makers = {name: partial(self._make, name) for name in source_names(self.config)}
             self._pool_of_split = SourcePool(
                 makers, lambda name: self.progress(f"{self.split.name}: source {name}", 0.0)
             )
@@ -250,29 +271,29 @@ class Comparison:
         settings: dict[str, Any] = {**tuned, **self.config.source_settings.get(entry, {})}
         return str(settings.pop("model", model)), settings
 
-    def _maker(self, entry: str) -> SourceMaker:
-        vectors = self.prepared.text_vectors
+    def _make(self, entry: str, texts: bool = True) -> Scorer:
+        """Return a new, unfitted baseline or source; ``texts`` says whether there are any."""
+        vectors = self.prepared.text_vectors if texts else None
         model, settings = self._model_of(entry)
         if model in BASELINES:
-            return lambda: make_baseline(model, settings)
+            return make_baseline(model, settings)
         if model == TOWERS:
             if self.earlier_towers is None:
-                return lambda: TowersScorer(self.towers)
-            earlier = self.earlier_towers
+                return TowersScorer(self.towers)
             num_events = len(self.split.interactions(self.split.config.refit_on))
-            return lambda: WarmTowers(self.towers, earlier, num_events)
+            return WarmTowers(self.towers, self.earlier_towers, num_events)
         if model == KgNeighbours.name:
-            return lambda: KgNeighbours(ProfileConfig.model_validate(settings))
+            return KgNeighbours(ProfileConfig.model_validate(settings))
         if model == TextSimilarity.name:
-            return lambda: TextSimilarity(ProfileConfig.model_validate(settings), vectors)
+            return TextSimilarity(ProfileConfig.model_validate(settings), vectors)
         if model == ContentRidge.name:
-            return lambda: ContentRidge(ContentRidgeConfig.model_validate(settings), vectors)
+            return ContentRidge(ContentRidgeConfig.model_validate(settings), vectors)
         if model == ContentKernel.name:
-            return lambda: ContentKernel(ContentKernelConfig.model_validate(settings), vectors)
+            return ContentKernel(ContentKernelConfig.model_validate(settings), vectors)
         if model == Trending.name:
-            return lambda: Trending(TrendingConfig.model_validate(settings))
+            return Trending(TrendingConfig.model_validate(settings))
         if model == NewItems.name:
             seeded = {"seed": self.config.seed, **settings}
-            return lambda: NewItems(NewItemsConfig.model_validate(seeded))
+            return NewItems(NewItemsConfig.model_validate(seeded))
         known = sorted({*self.tuned, *BASELINES, *CONTENT, *OF_ALL, TOWERS})
         raise ConfigError(f"Expected a baseline or source of {known}, got '{entry}'")

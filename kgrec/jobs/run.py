@@ -24,7 +24,7 @@ from kgrec.evaluation.environment import git_commit
 from kgrec.evaluation.records import StoredRun
 from kgrec.evaluation.source_recall import UnionRecall
 from kgrec.evaluation.tables import Table, metric_table
-from kgrec.jobs.comparison import TOWERS, Comparison, check_quotas, source_names
+from kgrec.jobs.comparison import TOWERS, Comparison, Parts, check_quotas, source_names
 from kgrec.jobs.measure import Referee
 from kgrec.jobs.prepare import Prepared, prepare
 from kgrec.jobs.progress import Progress
@@ -277,9 +277,14 @@ def _rows(
     if with_towers:
         runs.append(comparison.measure_towers())
     if comparison.split.name in config.ablations.splits:
-        if config.ablations.without_towers and with_towers:
-            runs.append(comparison.measure_pipeline(towers=False))
-        runs += [comparison.measure_pipeline(mode) for mode in config.ablations.graph]
+        wanted = config.ablations
+        if wanted.without_towers and with_towers:
+            runs.append(comparison.measure_pipeline(Parts(towers=False)))
+        if wanted.without_text:
+            runs.append(comparison.measure_pipeline(Parts(texts=False)))
+        runs += [comparison.measure_pipeline(Parts(graph=mode)) for mode in wanted.graph]
+        if wanted.without_ranker:
+            runs.append(comparison.measure_candidates())
     return runs
 
 

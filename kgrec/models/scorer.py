@@ -61,6 +61,8 @@ class Scorer(ABC):
     name: ClassVar[str]
     reads_graph: ClassVar[bool] = True
     """Whether ``fit`` looks at the graph; one that does not is the same on every ablation."""
+    reads_texts: ClassVar[bool] = False
+    """Whether ``fit`` looks at the texts of items or users."""
 
     @abstractmethod
     def fit(self, train: TrainingData) -> Self:

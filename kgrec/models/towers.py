@@ -73,6 +73,7 @@ class TowersScorer(Scorer):
     """
 
     name: ClassVar[str] = "towers"
+    reads_texts: ClassVar[bool] = True
 
     def __init__(
         self,

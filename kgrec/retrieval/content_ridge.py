@@ -56,6 +56,7 @@ class ContentRidge(VectorSource):
     """
 
     name: ClassVar[str] = "content_ridge"
+    reads_texts: ClassVar[bool] = True
 
     def __init__(
         self, config: ContentRidgeConfig | None = None, text_vectors: FloatArray | None = None

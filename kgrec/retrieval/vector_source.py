@@ -124,6 +124,7 @@ class TextSimilarity(VectorSource):
 
     name: ClassVar[str] = "text_similarity"
     reads_graph: ClassVar[bool] = False
+    reads_texts: ClassVar[bool] = True
 
     def __init__(
         self, config: ProfileConfig | None = None, text_vectors: FloatArray | None = None

@@ -40,7 +40,8 @@ def test_run_beats_popularity_where_taste_decides(finished: Path) -> None:
     found = json.loads((finished / "run.json").read_text())
     models = {one["model"]: one["metrics"]["ndcg@20"] for one in found["tables"][0]["models"]}
     assert models["pipeline"]["low"] > models["popularity"]["high"]
-    assert {"ease", "towers", "pipeline, no towers"} <= set(models)
+    parts = {f"pipeline, {part}" for part in ("no towers", "text off", "graph off", "ranker off")}
+    assert {"ease", "towers", *parts} <= set(models)
 
 
 def test_run_answers_known_and_unknown_users_with_true_edges(finished: Path) -> None:
