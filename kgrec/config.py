@@ -31,6 +31,8 @@ class TuningConfig(_Settings):
 
     file: Path | None = None
     """Settings that a search found before (JSON of kgrec.tuning); null: search now."""
+    search_missing: bool = False
+    """Whether what the file does not hold is searched now; else it has its defaults."""
     trials: int = Field(default=10, ge=1)
     """Trials of each model, where a search runs."""
     cpu_s: float = Field(default=30.0, gt=0)

@@ -39,32 +39,36 @@ def tuned_settings(
     folder, so that a stopped search goes on. Without ``search_anew`` the record that an earlier
     search left in the folder is taken, whatever data it searched on.
     """
-    found = workspace.tuning / "record.json"
+    given: Mapping[str, TunedModel] = {}
     if config.tuning.file is not None:
-        record = load_record(config.tuning.file)
-    elif not search_anew and found.is_file():
-        record = load_record(found)
-    else:
-        shipped = load_spaces(SHIPPED_SPACES)
-        spaces = {name: space for name, space in shipped.items() if name in wanted}
-        total = len(spaces) * config.tuning.trials
-        done = 0
+        given = load_record(config.tuning.file).models
+        if not config.tuning.search_missing:
+            return given
+    found = workspace.tuning / "record.json"
+    if not search_anew and found.is_file():
+        return {**load_record(found).models, **given}
+    shipped = load_spaces(SHIPPED_SPACES)
+    spaces = {
+        name: space for name, space in shipped.items() if name in wanted and name not in given
+    }
+    total = len(spaces) * config.tuning.trials
+    done = 0
 
-        def tell(entry: str, trial: Trial) -> None:
-            nonlocal done
-            done += 1
-            progress(f"tuning {entry}, trial {trial.number + 1}", done / total)
+    def tell(entry: str, trial: Trial) -> None:
+        nonlocal done
+        done += 1
+        progress(f"tuning {entry}, trial {trial.number + 1}", done / total)
 
-        record = tune_all(
-            split,
-            spaces,
-            Budget(max_trials=config.tuning.trials, max_cpu_s=config.tuning.cpu_s),
-            seed=config.seed,
-            journal_folder=workspace.tuning,
-            progress=tell,
-        )
-        save_record(record, found)
-    return record.models
+    record = tune_all(
+        split,
+        spaces,
+        Budget(max_trials=config.tuning.trials, max_cpu_s=config.tuning.cpu_s),
+        seed=config.seed,
+        journal_folder=workspace.tuning,
+        progress=tell,
+    )
+    save_record(record, found)
+    return {**record.models, **given}
 
 
 def tuned_towers(
