@@ -22,6 +22,16 @@ DEFAULT_BASELINES = (
 MAPPING = "mapping:"
 
 
+class _OffIsAWord(yaml.SafeLoader):
+    """Reads true and false alone as truth values: ``encoder: off`` says "off" without quotes."""
+
+
+_OffIsAWord.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if first in "tTfF" or not tag.endswith(":bool")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -184,7 +194,7 @@ def load_config(path: Path, kind: type[Kind]) -> Kind:
             "nothing; configs/demo.yaml is an example"
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _OffIsAWord)  # a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"Expected YAML in {path}, got: {error}") from error
     if not isinstance(content, dict):

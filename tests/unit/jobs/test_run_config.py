@@ -65,6 +65,20 @@ def test_load_run_config_names_what_is_wrong(tmp_path: Path, content: str, messa
         load_run_config(path)
 
 
+def test_off_is_a_word_with_and_without_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "dataset: demo\nencoder: off\ntowers: {sequence: off}\nlearn_from_texts: no\n"
+        'source_recall: false\nablations: {graph: [off, "off"], without_text: yes}\n'
+    )
+    config = load_run_config(file)
+    assert (config.encoder, config.towers.sequence) == ("off", "off")
+    assert config.ablations.graph == ("off", "off")
+    assert config.ablations.without_text
+    assert not config.learn_from_texts
+    assert not config.source_recall
+
+
 def test_load_run_config_of_nothing_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found nothing"):
         load_run_config(tmp_path / "absent.yaml")
