@@ -14,7 +14,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import ArtifactError, NotFittedError
 from kgrec.models.scorer import Scorer, TrainingData
-from kgrec.models.top_items import TopItems, tie_keys
+from kgrec.models.top_items import TopItems, tie_keys, top_of_scores
 from kgrec.ranking.behaviour import Behaviour, behaviour_of
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import FeatureState
@@ -187,7 +187,7 @@ class Pipeline(Scorer):
                 histories, k, exclude_history=exclude_history, allowed=allowed, seed=seed
             )
         ranked = self.rank_candidates(histories, k, allowed=allowed, seed=seed)
-        return self._filled(histories, TopItems(ranked.item_idx, ranked.score), allowed)
+        return self._filled(histories, TopItems(ranked.item_idx, ranked.score), allowed, seed)
 
     def rank_candidates(
         self,
@@ -297,22 +297,23 @@ class Pipeline(Scorer):
         span = float(np.ptp(popularity)) or 1.0
         return np.asarray(OUTSIDE - 1.0 + 0.9 * (popularity - popularity.min()) / span, np.float32)
 
-    def _filled(self, histories: HistoryBatch, top: TopItems, allowed: BoolArray) -> TopItems:
+    def _filled(
+        self, histories: HistoryBatch, top: TopItems, allowed: BoolArray, seed: int
+    ) -> TopItems:
         """Fill lists that the candidates leave short with allowed items from outside the union."""
         short = np.flatnonzero((top.item_idx < 0).any(axis=1))
         if not len(short):
             return top
         item_idx, score = top.item_idx.copy(), top.score.copy()
-        outside = self._outside()
-        order = np.lexsort((np.arange(len(outside)), -outside))
-        order = order[allowed[order]]
+        outside = np.where(allowed, self._outside(), np.float32(-np.inf))
         for row in short:
             own = slice(histories.indptr[row], histories.indptr[row + 1])
-            taken = np.concatenate([item_idx[row][item_idx[row] >= 0], histories.item_idx[own]])
             free = np.flatnonzero(item_idx[row] < 0)
-            rest = order[~np.isin(order, taken)][: len(free)]
-            item_idx[row, free[: len(rest)]] = rest
-            score[row, free[: len(rest)]] = outside[rest]
+            rest = outside.copy()
+            rest[histories.item_idx[own]] = -np.inf
+            rest[item_idx[row][item_idx[row] >= 0]] = -np.inf
+            found = top_of_scores(rest[None], len(free), seed, histories.user_idx[row : row + 1])
+            item_idx[row, free], score[row, free] = found.item_idx[0], found.score[0]
         return TopItems(item_idx, score)
 
     def describe(self) -> dict[str, Any]:

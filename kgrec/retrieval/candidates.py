@@ -23,7 +23,7 @@ from kgrec.models.scorer import Scorer
 from kgrec.models.top_items import TopItems
 from kgrec.retrieval.index import VectorIndex
 from kgrec.retrieval.indexed_source import IndexedAnswers, VectorModel
-from kgrec.retrieval.standing import RankArray, standing_of
+from kgrec.retrieval.standing import EQUAL, RankArray, standing_of
 
 Quota = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -315,7 +315,10 @@ def _told_apart(top: TopItems, k: int) -> IntArray:
     if top.item_idx.shape[1] <= k:
         return items
     border = top.score[:, k : k + 1]
-    return np.where((top.score[:, :k] > border) | np.isneginf(border), items, -1)
+    last = np.isneginf(border)
+    equal = np.where(last, 0.0, border)
+    equal = equal + EQUAL * np.abs(equal)
+    return np.where((top.score[:, :k] > equal) | last, items, -1)
 
 
 @compiled

@@ -12,6 +12,7 @@ from kgrec.models.compiled import compiled
 
 RankArray = npt.NDArray[np.int32]
 Z_LIMIT = 12.0
+EQUAL = 1e-6  # scores closer than this share of theirs are equal but for rounding
 
 
 def standing_of(
@@ -47,17 +48,17 @@ def _standing(best: Any, rows: Any, scores: Any, z: Any, rank: Any) -> None:
             # a list that ends early ends with what nothing speaks for
             worst[row] = best[row, known - 1] if known == depth else min(best[row, known - 1], 0.0)
         deviation[row] = np.sqrt(squares / max(known, 1))
-        if deviation[row] <= 1e-9 * (1.0 + abs(mean[row])):
+        if deviation[row] <= max(EQUAL * abs(mean[row]), 1e-9):
             deviation[row] = np.inf
     for pair in range(len(scores)):
         row, score = rows[pair], scores[pair]
         finite = np.float64(score) if score > -np.inf else worst[row]
         standing = (finite - mean[row]) / deviation[row]
         z[pair] = min(max(standing, -Z_LIMIT), Z_LIMIT)
-        low, high = 0, depth
+        low, high, equal = 0, depth, score + EQUAL * abs(finite)
         while low < high:  # 1 + the number of strictly better scores
             middle = (low + high) // 2
-            if best[row, middle] > score:
+            if best[row, middle] > equal:
                 low = middle + 1
             else:
                 high = middle

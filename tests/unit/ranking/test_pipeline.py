@@ -7,6 +7,7 @@ import pytest
 from ranking_data import COLD, histories_of, make_sources, make_train, small_config
 
 from kgrec.errors import ArtifactError, NotFittedError
+from kgrec.models.top_items import TopItems
 from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.ranking.pipeline import OUTSIDE, Pipeline
 from kgrec.ranking.source_registry import load_source
@@ -23,6 +24,20 @@ def test_items_outside_the_union_score_below_those_inside() -> None:
     assert (scores[inside] > OUTSIDE).all()
     assert (scores[~inside] < OUTSIDE).all()
     assert (~inside).any()
+
+
+def test_lists_without_candidates_are_filled_in_an_order_of_each_user_and_seed() -> None:
+    outside = PIPELINE._outside()
+    values, counts = np.unique(outside, return_counts=True)
+    allowed = outside == values[counts.argmax()]  # nothing tells these items apart
+    assert allowed.sum() > 1
+    users = histories_of(TRAIN, list(range(40)))
+    nothing = TopItems(np.full((40, 1), -1), np.full((40, 1), -np.inf, dtype=np.float32))
+    firsts = PIPELINE._filled(users, nothing, allowed, 0).item_idx[:, 0]
+    found = firsts[firsts >= 0]  # who knows all of them gets none
+    assert allowed[found].all()
+    assert len(np.unique(found)) > 1
+    assert (PIPELINE._filled(users, nothing, allowed, 1).item_idx[:, 0] != firsts).any()
 
 
 def test_learned_ranking_prefers_the_taste_of_the_user() -> None:

@@ -10,6 +10,7 @@ from ranking_data import COLD, histories_of, make_sources, make_train
 from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer
 from kgrec.retrieval.candidates import CandidateConfig, CandidateGenerator
+from kgrec.retrieval.standing import standing_of
 
 TRAIN = make_train()
 SOURCES: dict[str, Scorer] = {name: s.fit(TRAIN) for name, s in make_sources().items()}
@@ -106,6 +107,14 @@ def test_rank_and_z_equal_a_naive_computation() -> None:
             if best.std() > 1e-6:
                 z = np.clip((own - best.mean()) / best.std(), -12, 12)
                 assert candidates.z[pair, column] == pytest.approx(z, abs=2e-3)
+
+
+def test_scores_that_differ_by_rounding_stand_alike() -> None:
+    scores = np.full(9, 0.0125, dtype=np.float32)
+    scores[6:] = np.nextafter(scores[6:], np.float32(1))
+    z, rank = standing_of(-np.sort(-scores)[None], np.zeros(9, dtype=np.int64), scores)
+    assert (z == 0).all()
+    assert (rank == 1).all()
 
 
 def test_pairs_look_the_same_alone_and_in_the_union() -> None:
