@@ -94,7 +94,8 @@ def main() -> None:
                 times[name].append(taken)
     ours, *others = candidates
     for name in others:
-        torch.testing.assert_close(gradients[name], gradients[ours], rtol=1e-3, atol=1e-3)
+        near = 1e-3 * float(gradients[ours].abs().max())  # sums of many terms, in another order
+        torch.testing.assert_close(gradients[name], gradients[ours], rtol=1e-3, atol=near)
     median = {name: float(np.median(values)) for name, values in times.items()}
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
