@@ -111,7 +111,6 @@ def _candidates(
     runs: int,
 ) -> tuple[list[Any], Any]:
     """Return what is measured, and the schema that answers are validated against."""
-    from graph_etl.dataset_texts import dataset_texts
     from graph_etl.extraction.comparison import Candidate
     from graph_etl.extraction.documents import extraction_schema
     from graph_etl.extraction.engine_names import engine_configs
@@ -121,7 +120,11 @@ def _candidates(
     from graph_etl.graph_schema import load_graph_schema
     from graph_etl.tables import shipped_or
 
-    given = dataset_texts(config, data) if config and _is_dataset(config) else None
+    given: Any = None
+    if config and _is_dataset(config):
+        from graph_etl.dataset_texts import dataset_texts
+
+        given = dataset_texts(config, data)
     whitelist = load_graph_schema(shipped_or(schema_file)) if schema_file else None
     if given is not None:
         whitelist = whitelist or extraction_schema(given.section)

@@ -67,12 +67,25 @@ class TrainConfig(FrozenModel):
     """Share of word pieces that are hidden from the encoder, anew in each epoch."""
     relation_weight: float = Field(default=1.0, gt=0)
     """Weight of the relations' loss beside that of the mentions."""
+    adversarial_size: float = Field(default=0.0, ge=0)
+    """Length of the shift of a window's embeddings, towards where its loss rises, under which it
+    is learned once more; 0: not."""
+    agreement_weight: float = Field(default=0.0, ge=0)
+    """Weight of how far two readings of a step, each with its own dropout, differ; 0: one."""
+    teachers: tuple[str, ...] = ()
+    """Folders of trained extractors whose mean decisions are learned beside the labels; they
+    must have been trained without dev where dev is to choose."""
+    teacher_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the teachers' decisions in the loss; the rest is the labels'."""
     patience: int = Field(default=6, ge=1)
     """Epochs without a better dev F1 of triples after which training stops."""
     seed: int = 0
     """Of first weights, order, dropout and sampling."""
     threads: int = Field(default=0, ge=0)
     """Threads of the tensor library; 0: as it stands."""
+    checkpoints: bool = True
+    """Whether an epoch's end is written down, five times the model's size, so that a training
+    that was killed goes on from there."""
     device: str = "auto"
     """"auto", "cpu" or "cuda"."""
     final_fit: bool = False

@@ -42,7 +42,7 @@ class Reading:
 
 def read_batch(model: JointModel, batch: Batch, allowed: BoolArray) -> Reading:
     """Return what a model in evaluation mode sees in a batch."""
-    words, window = model.encode(batch)
+    words, window = model.encode(batch, model.embed(batch))
     logits = model.span_logits(words, window).float()
     mentions, confidences = candidates_of(logits, batch.num_words)
     pairs = pairs_of(mentions, batch.subject_type.tolist(), allowed)

@@ -50,7 +50,10 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """Return the batch on a device."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        moved = {
+            field.name: getattr(self, field.name).to(device, non_blocking=True)
+            for field in fields(self)
+        }
         return type(self)(**moved)
 
 

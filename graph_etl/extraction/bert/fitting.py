@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from graph_etl.errors import ExtractionError
 from graph_etl.extraction.bert.config import TrainConfig
 from graph_etl.extraction.bert.encoder import bfloat16_helps
 from graph_etl.extraction.bert.losses import joint_loss
+from graph_etl.extraction.bert.model import JointModel
 from graph_etl.extraction.bert.reading import Reader
 from graph_etl.extraction.bert.threshold import DEFAULT, chosen_threshold
 from graph_etl.extraction.bert.training_data import TrainingBatch, TrainingWindows
@@ -66,6 +67,7 @@ def fit(
     checkpoint: Path,
     progress: Progress,
     stop_after: int | None = None,
+    teachers: Sequence[JointModel] = (),
 ) -> Fit:
     """Train the reader's model in place and return how it went.
 
@@ -78,6 +80,7 @@ def fit(
             the same numbers as if it had not been cut short. It is left for the caller to remove.
         progress: Told after each epoch, in words.
         stop_after: Stop after so many epochs of the plan; None: all.
+        teachers: In evaluation mode; their decisions are learned beside the labels.
 
     Raises:
         ExtractionError: Training diverged: the loss is no longer finite.
@@ -89,7 +92,9 @@ def fit(
         kept = torch.load(resumed, map_location="cpu", weights_only=True)
         looks.load_state_dict(kept["callbacks"][looks.state_key])
     if not looks.are_done:
-        _run(_Module(reader, windows, config), looks, device, config, resumed)
+        module = _Module(reader, windows, config, [one.to(device) for one in teachers])
+        reader.model.train()  # a pretrained encoder comes without dropout, and Lightning keeps that
+        _run(module, looks, device, config, resumed)
     reader.model.load_state_dict(looks.best_weights, strict=False)
     reader.model.to("cpu").eval()
     return Fit(looks.best, tuple(looks.curve))
@@ -122,8 +127,15 @@ def _run(
 class _Module(lightning.LightningModule):
     """The model as Lightning trains it."""
 
-    def __init__(self, reader: Reader, windows: TrainingWindows, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        windows: TrainingWindows,
+        config: TrainConfig,
+        teachers: Sequence[JointModel],
+    ) -> None:
         super().__init__()
+        self.teachers = list(teachers)  # a list, so that they are no part of what learns
         self.model = reader.model
         self.allowed = reader.labels.allowed
         self.windows = windows
@@ -139,13 +151,17 @@ class _Module(lightning.LightningModule):
         self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
     ) -> TrainingBatch:
         """Return the batch on a device; labels stay where they are."""
-        targets = batch.span_targets.to(device)
-        return TrainingBatch(batch.batch.to(device), targets, batch.labels, batch.seed)
+        return replace(
+            batch,
+            batch=batch.batch.to(device),
+            whole=batch.whole.to(device) if self.teachers else batch.whole,
+            span_targets=batch.span_targets.to(device),
+        )
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss of one step; the step's own seed draws the dropout."""
         torch.manual_seed(batch.seed)
-        return joint_loss(self.model, batch, self.allowed, self.config)
+        return joint_loss(self.model, batch, self.allowed, self.config, self.teachers)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep the gradient's norm within bounds."""
@@ -277,7 +293,8 @@ class _Looks(lightning.Callback):
         if best is None or self.best.number == number:
             self.best_weights = {k: one.cpu().clone() for k, one in self.mean_weights.items()}
         trainer.should_stop = self.are_done
-        self._save(trainer)
+        if self.config.checkpoints:
+            self._save(trainer)
         now = self.curve[-1]
         told = f"epoch {number}/{self.config.epochs}: loss {loss:.3f}"
         if self.dev:

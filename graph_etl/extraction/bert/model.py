@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from graph_etl.extraction.bert.config import ModelSettings
 from graph_etl.extraction.bert.features import Batch
 from graph_etl.extraction.bert.pairs import NO_SUBJECT, SUBJECT_IS_HEAD, SUBJECT_IS_TAIL, Pairs
+from graph_etl.extraction.bert.windows import IntArray
 from graph_etl.extraction.bert.words import NUM_FORMS
 
 _DISTANCES = (0, 1, 2, 3, 5, 9, 17, 33)  # words between; the bucket is the last bound reached
@@ -73,11 +74,15 @@ class JointModel(nn.Module):
         self.pair_hidden = nn.Linear(4 * hidden + 7 * small, hidden)
         self.pair_out = nn.Linear(hidden, max(num_relations, 1))  # never asked where there is none
 
-    def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return words (B, W, D), the maximum over their pieces, and windows (B, D), [CLS]."""
-        embedded = self.encoder.get_input_embeddings()(batch.piece_ids)  # (B, P, H)
+    def embed(self, batch: Batch) -> Tensor:
+        """Return what the encoder is given of each word piece, (B, P, H)."""
+        embedded: Tensor = self.encoder.get_input_embeddings()(batch.piece_ids)
         if self.settings.forms_at_input:
             embedded = embedded + self.input_forms(batch.piece_forms)
+        return embedded
+
+    def encode(self, batch: Batch, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """Return words (B, W, D), the maximum over their pieces, and windows (B, D), [CLS]."""
         hidden = self.encoder(
             inputs_embeds=embedded, attention_mask=batch.attention
         ).last_hidden_state  # (B, P, H)
@@ -110,13 +115,12 @@ class JointModel(nn.Module):
 
     def pair_logits(self, words: Tensor, window: Tensor, batch: Batch, pairs: Pairs) -> Tensor:
         """Return scores of all relations for pairs, (N, R); the schema is not applied."""
-        device = words.device
-        rows = torch.from_numpy(pairs.window).to(device)
-        spans = (
-            torch.from_numpy(pairs.head_span).to(device),
-            torch.from_numpy(pairs.tail_span).to(device),
-        )
-        subject = torch.from_numpy(pairs.subject).to(device)
+
+        def moved(values: IntArray) -> Tensor:
+            return torch.from_numpy(values).to(words.device, non_blocking=True)
+
+        rows, subject = moved(pairs.window), moved(pairs.subject)
+        spans = moved(pairs.head_span), moved(pairs.tail_span)
         sides, small = [], self.settings.feature_dim
         stands_for_subject = nn.functional.pad(window, (0, small)) + self.subject  # (B, D + F)
         for (first, last), side in zip(
@@ -132,8 +136,8 @@ class JointModel(nn.Module):
         end = torch.where(of_subject, batch.sentence_end[rows, spans[0][:, 0]], end)
         context = range_max(words, rows, start, end, words.shape[1])  # (N, D)
         features = [
-            self.head_type(torch.from_numpy(pairs.head_type).to(device)),
-            self.tail_type(torch.from_numpy(pairs.tail_type).to(device)),
+            self.head_type(moved(pairs.head_type)),
+            self.tail_type(moved(pairs.tail_type)),
             self.distance(_distance_bucket(spans[0], spans[1], subject)),
             self.sentences_apart(_sentences_apart(batch, rows, spans[0], spans[1])),
         ]

@@ -25,6 +25,7 @@ from graph_etl.extraction.bert.fitting import Fit, Progress, fit
 from graph_etl.extraction.bert.labels import Labels
 from graph_etl.extraction.bert.model import JointModel
 from graph_etl.extraction.bert.reading import Reader
+from graph_etl.extraction.bert.teachers import teachers_of
 from graph_etl.extraction.bert.training_data import TrainingWindows, settings_for
 from graph_etl.extraction.gold import GoldDocument, schema_of_gold
 from graph_etl.graph_schema import GraphSchema
@@ -86,7 +87,8 @@ def train_extractor(
             [*train, *dev], [], encoder, labels, settings, config, work / "all", progress, epochs
         )
     training = {
-        "config": config.model_dump() | {"encoder": _name_of(encoder)},
+        "config": config.model_dump()
+        | {"encoder": _name_of(encoder), "teachers": [_name_of(one) for one in config.teachers]},
         "labels_sha256": _identity(train, dev, labels, None),
         "documents": {"train": len(train), "dev": len(dev)},
         "fits": {name: asdict(one) for name, one in fits.items()},
@@ -119,7 +121,9 @@ def _fitted(
     reader = Reader(model, pieces, labels)
     windows = TrainingWindows(train, pieces, labels, settings, config)
     progress(f"{len(train)} documents, {len(windows.windows)} windows, {len(dev)} for dev")
-    found = fit(reader, windows, dev, config, work.with_suffix(".ckpt"), progress, stop_after)
+    teachers = teachers_of(config.teachers, reader)
+    checkpoint = work.with_suffix(".ckpt")
+    found = fit(reader, windows, dev, config, checkpoint, progress, stop_after, teachers)
     return reader, found
 
 

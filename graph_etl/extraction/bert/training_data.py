@@ -38,13 +38,15 @@ class TrainingBatch:
     """A step's windows and their labels.
 
     Attributes:
-        batch: The windows.
+        batch: The windows, some pieces hidden.
+        whole: The windows with all their pieces.
         span_targets: See features.span_targets.
         labels: Of each window.
         seed: Of the step: dropout and the choice of pairs.
     """
 
     batch: Batch
+    whole: Batch
     span_targets: Tensor
     labels: list[WindowLabels]
     seed: int
@@ -94,10 +96,10 @@ class TrainingWindows:
             targets = span_targets(
                 windows, labels, self.settings.max_span_words, self.config.negative_spans, rng
             )
-            batch = batch_of(windows, self.pieces)
+            batch = whole = batch_of(windows, self.pieces)
             if self.config.hidden_pieces:
                 batch = hide_pieces(batch, self.config.hidden_pieces, self.pieces.mask, rng)
-            yield TrainingBatch(batch, targets, labels, int(rng.integers(2**31)))
+            yield TrainingBatch(batch, whole, targets, labels, int(rng.integers(2**31)))
 
 
 def hide_pieces(batch: Batch, share: float, hidden_id: int, rng: np.random.Generator) -> Batch:

@@ -8,8 +8,13 @@ from typing import Any
 from graph_etl.errors import MissingDependencyError
 
 
-def lora_of(model: Any, rank: int) -> Any:
+def lora_of(model: Any, rank: int, task: str = "CAUSAL_LM") -> Any:
     """Return a model whose linear layers learn additions of a rank, nothing else.
+
+    Args:
+        model: Of transformers.
+        rank: Of the additions.
+        task: What peft calls the model's kind.
 
     Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, equation 3.
 
@@ -24,7 +29,7 @@ def lora_of(model: Any, rank: int) -> Any:
             "pip install 'kgrec[tune]'"
         ) from error
     settings = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task
     )
     with warnings.catch_warnings():  # peft asks transformers by a name that is to go
         warnings.simplefilter("ignore", FutureWarning)

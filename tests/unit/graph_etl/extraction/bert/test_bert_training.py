@@ -11,6 +11,8 @@ from tiny_world import SCHEMA, document, mention, small_config, world
 from graph_etl.errors import ConfigError, DataError
 from graph_etl.extraction.bert import BertExtractor, train_extractor
 from graph_etl.extraction.bert.artifact import load_model
+from graph_etl.extraction.bert.fitting import fit
+from graph_etl.extraction.bert.training_data import TrainingWindows
 from graph_etl.extraction.extractor import Request
 from graph_etl.extraction.gold import GoldDocument, GoldRelation
 from graph_etl.extraction.scoring import scores_of
@@ -118,6 +120,20 @@ def test_final_fit_keeps_the_threshold_of_the_fit_on_train_alone(tiny_bert, tmp_
     kept = load_model(train_extractor(gold, gold, given, tmp_path / "c", schema=SCHEMA))
     assert kept.threshold == 0.37
     assert set(kept.training["fits"]) == {"train+dev"}
+
+
+def test_fit_without_dev_learns_with_the_encoder_s_dropout(trained, tmp_path):
+    reader = load_model(trained).reader
+    config = small_config("", epochs=2)
+    settings = reader.model.settings
+    windows = TrainingWindows(world()[:8], reader.pieces, reader.labels, settings, config)
+    learning = []
+    fit(
+        reader, windows, [], config, tmp_path / "ckpt",
+        progress=lambda _: learning.append(reader.model.encoder.training),
+    )  # fmt: skip
+    assert learning == [True, True]
+    assert not reader.model.encoder.training
 
 
 def test_training_without_dev_sets_a_tenth_apart(tiny_bert, tmp_path):
