@@ -16,8 +16,13 @@ from graph_etl.errors import ConfigError, DataError
 from graph_etl.tables import SourceTable
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_PRICE = r"^[$€£¥₹]?\s*(\d+(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)\s*[$€£¥₹]?$"
 # seconds since 1970 beyond this (the year 5138) are milliseconds in truth
 _MAX_SECONDS = 100_000_000_000
+_TRUTHS = {
+    **dict.fromkeys(("yes", "true", "1", "y", "t"), True),
+    **dict.fromkeys(("no", "false", "0", "n", "f"), False),
+}
 _ISO_FORMATS = (
     "%Y-%m-%dT%H:%M:%S%.f%#z",
     "%Y-%m-%d %H:%M:%S%.f%#z",
@@ -70,12 +75,37 @@ def _known(text: pl.Expr, missing: Sequence[str]) -> pl.Expr:
 
 
 def numbers(column: pl.Series) -> tuple[pl.Series, int]:
-    """Return finite Float64 numbers, null elsewhere, and how many filled cells are no number."""
+    """Return finite Float64 numbers, null elsewhere, and how many filled cells are no number.
+
+    Prices are numbers too: "$1,299.00" is 1299, "25 €" is 25.
+    """
     text = column.cast(pl.String).str.strip_chars()
     given = int((text.fill_null("") != "").sum())
     value = text.cast(pl.Float64, strict=False)
+    if value.null_count() > text.null_count():
+        price = text.str.extract(_PRICE, 1).str.replace_all(",", "").cast(pl.Float64, strict=False)
+        value = value.zip_with(value.is_not_null(), price)
     value = value.set(~value.is_finite(), None)
     return value, given - int(value.is_not_null().sum())
+
+
+def truths(column: pl.Series, label: str) -> pl.Series:
+    """Return yes and no as Boolean, null where empty.
+
+    Raises:
+        DataError: A cell says neither.
+    """
+    text = ids(column).str.to_lowercase()
+    found = text.replace_strict(_TRUTHS, default=None, return_dtype=pl.Boolean)
+    wrong = text.is_not_null() & found.is_null()
+    if wrong.any():
+        row = int(wrong.arg_true()[0])
+        raise DataError(
+            f"Expected yes or no, true or false, 1 or 0 in column '{column.name}' of {label}, got "
+            f"{column[row]!r} in row {row + 1} (counted without the header); translate it by "
+            "'derive' with a 'map'"
+        )
+    return found
 
 
 def seconds(column: pl.Series, config: TimestampConfig, label: str) -> pl.Series:

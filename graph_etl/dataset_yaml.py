@@ -5,6 +5,7 @@ What the fields mean is said in dataset_config.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ from graph_etl.graph_schema import load_graph_schema
 from graph_etl.table_config import SHIPPED
 
 _LINK_FILES = ("reviewed", "words")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads yes, no, on and off as words, as they stand in tables; true and false are booleans."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:bool"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
 _MAPPINGS = Path(__file__).parent / "mappings"
 
 
@@ -58,7 +70,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"Expected a dataset configuration at {path}, found no file")
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = yaml.load(path.read_bytes(), _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"Expected YAML in {path}, got: {error}") from error
     if not isinstance(content, dict):

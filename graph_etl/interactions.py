@@ -11,7 +11,7 @@ import polars as pl
 
 from graph_etl.audit import TableAudit
 from graph_etl.cells import ids, numbers, seconds
-from graph_etl.dataset_config import InteractionsConfig, TimestampConfig
+from graph_etl.dataset_config import EventsConfig, TimestampConfig
 from graph_etl.earlier_items import BEFORE, one_row_for_each_event
 from graph_etl.errors import DataError
 from graph_etl.extra_interactions import with_extra
@@ -20,7 +20,7 @@ from graph_etl.tables import SourceTable, TableReader
 
 
 def read_interactions(
-    config: InteractionsConfig,
+    config: EventsConfig,
     reader: TableReader,
     audit: TableAudit,
     extra: pl.DataFrame | None = None,
@@ -64,7 +64,7 @@ def read_interactions(
 
 
 def _part(
-    config: InteractionsConfig,
+    config: EventsConfig,
     reader: TableReader,
     table: TableConfig,
     split: str | None,
@@ -123,7 +123,7 @@ def _with_split(source: SourceTable, split: str) -> SourceTable:
     return replace(source, frame=frame)
 
 
-def _events(config: InteractionsConfig, source: SourceTable) -> pl.Series:
+def _events(config: EventsConfig, source: SourceTable) -> pl.Series:
     if config.event.column is None:
         return pl.repeat(config.event.constant, source.frame.height, dtype=pl.String, eager=True)
     return ids(source.frame[config.event.column]).fill_null(config.event.constant)
@@ -172,7 +172,7 @@ def _is_list(source: SourceTable, column: str) -> bool:
     return listed or source.kinds.get(column, "") == "token_seq"
 
 
-def _bad_values(config: InteractionsConfig, rows: pl.DataFrame) -> pl.Series:
+def _bad_values(config: EventsConfig, rows: pl.DataFrame) -> pl.Series:
     bad = rows["value given"] & rows["value"].is_null()
     if config.positive.min_value is not None and config.event.column is None:
         bad = bad | rows["value"].is_null()
@@ -191,11 +191,12 @@ def _refuse(
     if rule != "refuse" or not bad.any():
         return
     row = int(rows["row"].filter(bad)[0])
+    written = "say its 'unit' and 'format', " if setting == "bad_timestamps" else ""
     raise DataError(
         f"Expected {expected} in column '{column}' of {source.label}, got "
         f"{source.frame[column][row]!r} in row {row + 1} (counted without the header; "
-        f"{int(bad.sum())} such rows); mend the table, or say 'interactions.{setting}: drop' in "
-        "dataset.yaml"
+        f"{int(bad.sum())} such rows); mend the table, {written}or say "
+        f"'interactions.{setting}: drop' in dataset.yaml"
     )
 
 
@@ -206,7 +207,7 @@ def _without(
     return rows.filter(~unwanted)
 
 
-def _positive(config: InteractionsConfig) -> pl.Expr:
+def _positive(config: EventsConfig) -> pl.Expr:
     rule = config.positive
     liked = pl.lit(True)
     if rule.events is not None:

@@ -14,7 +14,11 @@ class FrozenModel(BaseModel):
     """A configuration that cannot change after reading and accepts no unknown field."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,  # codes: {1: male, 2: female}
     )
 
 
@@ -66,11 +70,13 @@ class TableConfig(FrozenModel):
     format: TableFormat = "auto"
     """"auto" goes by the file's ending: .csv .tsv .txt .dat .parquet .jsonl .json .db .inter ..."""
     separator: str | None = None
-    """Between the cells of a text table; one or more characters. Default "," and tab for .tsv."""
+    """Between the cells of a text table; one or more characters. Default: tab for .tsv, else what
+    the header shows of "," ";" tab "|", in this order."""
     columns: list[str] | None = None
     """Names of the columns of a text table without a header line."""
     quote: str | None = None
-    """Quote character of a text table; default '"' with separator ",", none with others."""
+    """Quote character of a text table; default '"' with separator "," or ";" and where the first
+    line begins with it, else none."""
     encoding: str = "utf-8"
     """Encoding of a text table, as Python calls it; old files are often "latin-1"."""
     sql_table: str | None = None

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import csv
 import gzip
 import io
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import polars as pl
 
 from graph_etl.errors import ConfigError, DataError
 from graph_etl.table_config import TableConfig
+from graph_etl.text_dialects import doubled_quotes, first_cells, quote_of, separator_of
 
 Kinds = dict[str, str]
 Parsed = tuple[pl.DataFrame, Kinds]
@@ -108,9 +108,10 @@ def _utf8(content: bytes, table: TableConfig, label: str, separator: str) -> byt
 
 def _parse_csv(file: Path, table: TableConfig, wanted: Wanted, label: str) -> Parsed:
     suffixes = Path(file.name.removesuffix(".gz")).suffixes
-    separator = table.separator or ("\t" if suffixes[-1:] == [".tsv"] else ",")
-    content = _utf8(_read_bytes(file, label), table, label, separator)
-    return _parse_text(content, separator, table, wanted, label), {}
+    raw = _read_bytes(file, label)
+    separator = table.separator or ("\t" if suffixes[-1:] == [".tsv"] else None)
+    content = _utf8(raw, table, label, separator or ",")
+    return _parse_text(content, separator or separator_of(content), table, wanted, label), {}
 
 
 def _parse_text(
@@ -120,7 +121,9 @@ def _parse_text(
         raise DataError(f"Expected rows in {label}, got only empty lines")
     if len(separator) > 1:
         return _parse_wide_separator(content, separator, table, label)
-    quote = table.quote or ('"' if separator == "," else None)
+    quote = table.quote or quote_of(content, separator)
+    if quote is not None:
+        content = doubled_quotes(content, separator, quote)
     header = table.columns is None
     if header:
         _check_header(content, separator, quote, label)
@@ -131,7 +134,7 @@ def _parse_text(
             quote_char=quote,
             has_header=header,
             new_columns=table.columns,
-            columns=None if wanted is None or not header else _present(content, separator, wanted),
+            columns=_present(content, separator, quote, wanted) if header else None,
             infer_schema=False,
         )
     except pl.exceptions.PolarsError as error:
@@ -143,21 +146,16 @@ def _parse_text(
     return frame
 
 
-def _first_line(content: bytes, separator: str, quote: str | None = '"') -> list[str]:
-    line = content.split(b"\n", 1)[0].decode()
-    if quote is None:
-        return line.split(separator)
-    return next(csv.reader([line], delimiter=separator, quotechar=quote))
-
-
-def _present(content: bytes, separator: str, wanted: Sequence[str]) -> list[str] | None:
-    header = _first_line(content, separator)
+def _present(content: bytes, separator: str, quote: str | None, wanted: Wanted) -> Wanted:
+    if wanted is None:
+        return None
+    header = first_cells(content, separator, quote)
     present = [name for name in header if name in wanted]
     return present if len(present) == len(set(wanted)) else None
 
 
 def _check_header(content: bytes, separator: str, quote: str | None, label: str) -> None:
-    header = _first_line(content, separator, quote)
+    header = first_cells(content, separator, quote)
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"Expected each column of {label} once, got {twice} more than once")
@@ -202,13 +200,11 @@ def _parse_parquet(file: Path, table: TableConfig, wanted: Wanted, label: str) -
 
 
 def _parse_jsonl(file: Path, table: TableConfig, wanted: Wanted, label: str) -> Parsed:
-    text = io.StringIO(_utf8(_read_bytes(file, label), table, label, ",").decode())
+    text = _utf8(_read_bytes(file, label), table, label, ",").decode()
     cells: dict[str, list[Any]] = {}
     rows = 0
-    for number, line in enumerate(text, start=1):
-        if not line.strip():
-            continue
-        for name, value in _json_object(line, number, label).items():
+    for record in _json_objects(text, label):
+        for name, value in _fields(record):
             if wanted is None or name in wanted:
                 column = cells.setdefault(name, [])
                 column.extend([None] * (rows - len(column)))
@@ -219,20 +215,35 @@ def _parse_jsonl(file: Path, table: TableConfig, wanted: Wanted, label: str) -> 
     return pl.DataFrame({name: _series(column) for name, column in cells.items()}), {}
 
 
-def _json_object(line: str, number: int, label: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"Expected one JSON object a line in {label}, got in line {number}: {error}; "
-            "a file that is one JSON array has to be written as JSON lines first"
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(
-            f"Expected one JSON object a line in {label}, got {type(value).__name__} in line "
-            f"{number}"
-        )
-    return value
+def _json_objects(text: str, label: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file: one a line, or all in one array."""
+    whole = text.lstrip().startswith("[")
+    for number, part in enumerate([text] if whole else io.StringIO(text), start=1):
+        if not part.strip():
+            continue
+        try:
+            found = json.loads(part)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"Expected one JSON object a line in {label}, or one array of objects, got in "
+                f"line {number if not whole else error.lineno}: {error}"
+            ) from error
+        for value in found if whole else [found]:
+            if not isinstance(value, dict):
+                raise DataError(
+                    f"Expected one JSON object a line in {label}, or one array of objects, got "
+                    f"{type(value).__name__}{'' if whole else f' in line {number}'}"
+                )
+            yield value
+
+
+def _fields(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values, those inside a record by their path: "attributes.WiFi"."""
+    for name, value in record.items():
+        yield name, value
+        if isinstance(value, dict):
+            for inner, part in _fields(value):
+                yield f"{name}.{inner}", part
 
 
 def _series(cells: list[Any]) -> pl.Series:

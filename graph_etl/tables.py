@@ -11,6 +11,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html.entities import html5
 from pathlib import Path
 
 import polars as pl
@@ -23,18 +24,12 @@ from graph_etl.table_joins import joined
 
 # the second kind was cut off: <span class="title"
 _TAG = "<[^>]*>|<[A-Za-z/!][^<>]*$"
-_ENTITIES = {
-    "&amp;": "&",
-    "&quot;": '"',
-    "&#34;": '"',
-    "&#39;": "'",
-    "&#x27;": "'",
-    "&lt;": "<",
-    "&gt;": ">",
-    "&nbsp;": " ",
-    "&reg;": "®",
-    "&trade;": "™",
-}
+_ENTITIES = (
+    {f"&{name}": character for name, character in html5.items() if name.endswith(";")}
+    | {f"&#{code};": chr(code) for code in range(32, 0x2500)}
+    | {f"&#x{code:x};": chr(code) for code in range(32, 0x2500)}
+    | {"&nbsp;": " ", "&#160;": " "}
+)
 Frames = Mapping[str, pl.DataFrame]
 _CORPORA = Path(__file__).parent / "extraction" / "corpora"
 
@@ -63,7 +58,7 @@ class SourceTable:
             if column not in self.frame.columns:
                 raise DataError(
                     f"Expected a column '{column}' in {self.label}, got "
-                    f"{', '.join(self.frame.columns)}{_nearest(column, self.frame.columns)}; "
+                    f"{listed(self.frame.columns)}{_nearest(column, self.frame.columns)}; "
                     "correct the name in dataset.yaml"
                 )
 
@@ -90,12 +85,18 @@ class TableReader:
     sources: Frames = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
 
-    def read(self, table: TableConfig, columns: Iterable[str] | None = None) -> SourceTable:
+    def read(
+        self,
+        table: TableConfig,
+        columns: Iterable[str] | None = None,
+        welcome: Iterable[str] = (),
+    ) -> SourceTable:
         """Return the table with its derived columns.
 
         Args:
             table: Where it is and how it is written.
             columns: The columns that are needed; others may be left unread. None: all.
+            welcome: Columns that are read too where the table has them.
 
         Raises:
             DataError: The file is absent, empty, undecodable or lacks a column.
@@ -104,7 +105,8 @@ class TableReader:
         found = self.find(table)
         if found is None:
             raise DataError(self._missing(table))
-        raw, recipes = _needed(None if table.join else columns, table.derive)
+        wanted = None if columns is None or table.join else [*columns, *welcome]
+        raw, recipes = _needed(wanted, table.derive)
         if isinstance(found, pl.DataFrame):
             source = SourceTable(table.label, found, digest=frame_digest(found))
         else:
@@ -169,15 +171,21 @@ class TableReader:
     def _missing(self, table: TableConfig) -> str:
         parent = (self.folder / table.path).parent
         there = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
-        listed = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
         names = [*there, *self.sources]
+        there_is = (
+            f"there is: {listed(there)}" if there else f"the folder {parent} is empty or absent"
+        )
         frames = f"; frames given from Python: {', '.join(self.sources)}" if self.sources else ""
         return (
             f"Expected the table {table.path} in {self.folder}, found none"
             f"{_nearest(Path(table.path).name, names)}; "
-            f"{'there is: ' + listed if there else f'the folder {parent} is empty or absent'}"
-            f"{frames}; correct the path in dataset.yaml or the data folder"
+            f"{there_is}{frames}; correct the path in dataset.yaml or the data folder"
         )
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+    """Return names for a message, the first of many."""
+    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
 
 
 def shipped_or(path: str | Path) -> Path:

@@ -15,8 +15,12 @@ from kgrec.errors import DataError
 PARQUET, TSV = (".parquet", ".pq"), (".tsv", ".txt")
 
 
-def read_table(path: Path) -> pl.DataFrame:
+def read_table(path: Path, ids: Sequence[str]) -> pl.DataFrame:
     """Return a Parquet file, or a TSV or CSV file with a header.
+
+    Args:
+        path: The file.
+        ids: Columns of ids: "0061099686" stays as it is written.
 
     Raises:
         DataError: It is not there, or cannot be read as what its name says.
@@ -27,7 +31,11 @@ def read_table(path: Path) -> pl.DataFrame:
         if path.suffix in PARQUET:
             return pl.read_parquet(path)
         separator = "," if path.suffix == ".csv" else "\t"
-        return pl.read_csv(path, separator=separator, infer_schema_length=None)
+        written = dict.fromkeys(ids, pl.String)
+        table = pl.read_csv(
+            path, separator=separator, infer_schema_length=None, schema_overrides=written
+        )
+        return table.with_columns(natural(table[name]) for name in ids if name in table.columns)
     except (PolarsError, OSError) as error:
         raise DataError(f"Expected a table in {path}, got: {error}") from error
 
@@ -39,16 +47,17 @@ def read_users(path: Path, column: str = "user_id") -> pl.Series:
     Raises:
         DataError: The file cannot be read, or holds several columns and none of that name.
     """
-    if path.is_file() and path.suffix not in (*PARQUET, ".csv"):
+    if path.is_file() and path.suffix not in PARQUET:
         lines = path.read_text(encoding="utf-8").splitlines()
-        first = lines[0].split("\t") if lines else []
+        separator = "," if path.suffix == ".csv" else "\t"
+        first = [cell.strip('"') for cell in lines[0].split(separator)] if lines else []
         if first == [column] or column not in first:
             if len(first) > 1:
                 raise DataError(_absent(path, (column,), first))
-            rest = [line.strip() for line in lines[first == [column] :]]
+            rest = [line.strip().strip('"') for line in lines[first == [column] :]]
             ids = pl.Series(column, [line for line in rest if line], pl.String)
             return natural(ids).unique(maintain_order=True)
-    table = read_table(path)
+    table = read_table(path, (column,))
     require(table, (column,), path)
     return table[column].drop_nulls().unique(maintain_order=True)
 
@@ -64,7 +73,11 @@ def require(table: pl.DataFrame, columns: Sequence[str], path: Path) -> None:
 
 
 def _absent(path: Path, columns: Sequence[str], found: Sequence[str]) -> str:
-    return f"Expected the columns {', '.join(columns)} in {path}, got {', '.join(found)}"
+    options = ("--user-column", "--item-column")[: len(columns)]
+    return (
+        f"Expected the columns {', '.join(columns)} in {path}, got {', '.join(found)}; name those "
+        f"of the file with {' and '.join(options)}"
+    )
 
 
 def natural(ids: pl.Series) -> pl.Series:

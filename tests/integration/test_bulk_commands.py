@@ -157,6 +157,24 @@ def test_whole_numbers_stay_numbers() -> None:
     assert bulk_tables.natural(pl.Series(["10", "02"])).dtype == pl.String
 
 
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_ids_of_digits_keep_their_leading_zeros(tmp_path: Path, ending: str) -> None:
+    mark = {"csv": ",", "tsv": "\t"}[ending]
+    file = tmp_path / f"pairs.{ending}"
+    file.write_text(f"user{mark}isbn{mark}n\n7{mark}0061099686{mark}1\n8{mark}1885547544{mark}2\n")
+    table = bulk_tables.read_table(file, ("user", "isbn"))
+    assert table["isbn"].to_list() == ["0061099686", "1885547544"]
+    assert (table["user"].to_list(), table["n"].to_list()) == ([7, 8], [1, 2])
+    assert bulk_tables.read_users(file, "isbn").to_list() == ["0061099686", "1885547544"]
+
+
+@pytest.mark.parametrize("text", ["7\n08\n7\n", '"user_id"\n"7"\n"08"\n', "user_id,a\n7,1\n08,2\n"])
+def test_users_of_a_csv_may_stand_alone_or_in_a_column(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "users.csv"
+    file.write_text(text)
+    assert bulk_tables.read_users(file).to_list() == ["7", "08"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

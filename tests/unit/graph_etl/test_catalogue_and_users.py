@@ -75,6 +75,30 @@ def test_ids_of_any_kind_are_text(column):
     ]
 
 
+def test_a_catalogue_without_titles_is_named_by_its_ids():
+    found, audit = catalogue({"id": ["a", "b"], "color": ["red", "blue"]})
+    assert found.items["title"].to_list() == ["a", "b"]
+    assert found.items["text"].to_list() == ["", ""]
+    assert audit.repaired == {"no column of titles, the id stands for it": 2}
+
+
+def test_a_title_that_is_named_has_to_be_there():
+    with pytest.raises(DataError, match="Expected a column 'name' in t, got id"):
+        catalogue({"id": ["a"]}, title="name")
+
+
+def test_a_year_zero_is_no_year_and_a_price_is_a_number():
+    frame = {
+        "id": ["a", "b", "c", "d"],
+        "y": ["1999", "0", "", "2000.0"],
+        "price": ["$1,299.00", "25 €", "$5 - $9", "7"],
+    }
+    found, audit = catalogue(frame, year="y", numeric=["price"])
+    assert found.items["year"].to_list() == [1999, None, None, 2000]
+    assert found.items["numeric.price"].to_list() == [1299.0, 25.0, None, 7.0]
+    assert audit.repaired["no finite number in 'price', left unknown"] == 1
+
+
 def test_an_empty_title_is_repaired_to_the_id():
     found, audit = catalogue({"id": ["a", "b", "c"], "title": ["  Two  words ", None, "N/A"]})
     assert found.items["title"].to_list() == ["Two words", "b", "c"]

@@ -27,6 +27,25 @@ def build_example(folder, name):
     return build(folder / "dataset.yaml", out=folder / "out").snapshot
 
 
+def test_words_and_codes_that_yaml_takes_for_something_else_stay_what_they_are(tmp_path):
+    config = load(
+        tmp_path,
+        """
+        name: on
+        missing_values: [-1, no]
+        interactions:
+          table:
+            path: log.csv
+            optional: true
+            derive: {sex: {column: sex, map: {1: man, 2: woman, Y: yes}}}
+        """,
+    )
+    assert (config.name, config.missing_values) == ("on", ["-1", "no"])
+    table = config.interactions.table[0]
+    assert table.optional is True
+    assert table.derive["sex"].map == {"1": "man", "2": "woman", "Y": "yes"}
+
+
 def test_the_book_shop_example_builds(tmp_path):
     (tmp_path / "books.csv").write_text("isbn,title,blurb,author,subjects,pages\n1,A,,X,a|b,9\n")
     (tmp_path / "orders.csv").write_text("customer,isbn,ordered_at\nu,1,2024-05-31\n")

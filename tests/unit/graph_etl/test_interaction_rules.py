@@ -84,7 +84,7 @@ def test_milliseconds_that_are_called_seconds_are_noticed(tmp_path):
         read(tmp_path, log, timestamp="at")
     mixed = {**BASE, "at": ["1700000000", "1700000000000", "1700000001"]}
     with pytest.raises(
-        DataError, match=r"Expected a time in column 'at' .*'1700000000000' in row 2"
+        DataError, match=r"Expected a time in column 'at' .*'1700000000000' in row 2.*'format'"
     ):
         read(tmp_path, mixed, timestamp="at")
 
