@@ -53,6 +53,7 @@ lint: $(VENV)/.dev  ## ruff (lint and format), the rules of import, the page of 
 	$(BIN)/python benchmarks/results_page.py --check
 	$(BIN)/python benchmarks/rankers_page.py --check
 	$(BIN)/python benchmarks/likes_page.py --check
+	$(BIN)/python benchmarks/text_tuning_page.py --check
 
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -76,10 +77,11 @@ scoreboard: $(VENV)/.dev  ## the runs of benchmarks/scoreboard.yaml that are not
 	$(BIN)/python benchmarks/scoreboard.py $(if $(ONLY),--only $(ONLY))
 	$(BIN)/python benchmarks/results_page.py
 
-docs: $(VENV)/.dev  ## write results.md, rankers.md and likes.md of docs/reference from the records
+docs: $(VENV)/.dev  ## write the pages of figures in docs/reference from the records
 	$(BIN)/python benchmarks/results_page.py
 	$(BIN)/python benchmarks/rankers_page.py
 	$(BIN)/python benchmarks/likes_page.py
+	$(BIN)/python benchmarks/text_tuning_page.py
 
 golden-update: $(VENV)/.dev  ## write the golden numbers anew; read the diff before you commit it
 	KGREC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kgrec.data.graph import GraphMode
 from kgrec.data.splits.config import Part, SplitConfig, SplitName
 from kgrec.errors import ConfigError
+from kgrec.models.text.finetuning_config import FineTuningConfig
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
 
@@ -81,6 +82,8 @@ class RunConfig(_Settings):
     (else the local one), or none."""
     encoder: str = "demo"
     """Text encoder: "demo" (all-MiniLM-L6-v2, fetched), a Hugging Face folder or name, or "off"."""
+    text_tuning: FineTuningConfig = FineTuningConfig()
+    """What the text encoder itself learns, of the catalogue's texts and of train events."""
     learn_from_texts: bool = True
     """Whether models see the triples that were extracted from texts. false where only some items
     have a text and those were chosen by what shall be foretold: having triples would tell it."""
@@ -128,6 +131,8 @@ class RunConfig(_Settings):
     def _check(self) -> Self:
         if self.split in self.further_splits:
             raise ValueError(f"further_splits repeats the split '{self.split}'")
+        if self.encoder == "off" and self.text_tuning.mode != "frozen":
+            raise ValueError(f"text_tuning.mode: {self.text_tuning.mode} needs an encoder, got off")
         return self
 
     def split_config(self, name: SplitName) -> SplitConfig:

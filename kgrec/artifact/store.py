@@ -33,6 +33,7 @@ from kgrec.errors import ArtifactError, ConfigError
 from kgrec.models.scorer import Scorer, TrainingData
 
 PIPELINE = "pipeline"
+ENCODER = "encoder"
 _LIBRARIES = ("kgrec", "torch", "numpy", "scipy", "polars", "faiss-cpu", "safetensors")
 
 
@@ -78,6 +79,12 @@ class Artifact:
     scorer: Scorer
 
     @property
+    def encoder(self) -> Path | None:
+        """Folder of the text encoder that learned with the scorer; None where none did."""
+        folder = self.path / ENCODER
+        return folder if folder.is_dir() else None
+
+    @property
     def artifact_id(self) -> str:
         """The content-derived id, the same for the same content."""
         return str(self.manifest["artifact_id"])
@@ -90,6 +97,7 @@ def save_artifact(
     details: ArtifactDetails | None = None,
     *,
     scorers: ScorerTypes | None = None,
+    encoder: Path | None = None,
 ) -> Path:
     """Write a fitted scorer and what serves it as an artifact under ``root``; return its folder.
 
@@ -104,6 +112,8 @@ def save_artifact(
             the graph of explanations.
         details: What the manifest records of the run.
         scorers: Further scorer classes by name, for reading back; see ``load_scorer``.
+        encoder: Folder of the text encoder that learned with the scorer, to go along; None where
+            texts were read by one that did not learn.
 
     Raises:
         ArtifactError: The scorer read back answers differently.
@@ -116,6 +126,8 @@ def save_artifact(
         tables = artifact_tables.tables_of(train)
         _write_tables(tables, staging)
         scorer.save(staging / PIPELINE)
+        if encoder is not None:
+            shutil.copytree(encoder, staging / ENCODER)
         saved = load_scorer(scorer.name, staging / PIPELINE, scorers)
         probes = make_probes(scorer, saved, train)
         manifest = _manifest(staging, scorer, train, details, probes)

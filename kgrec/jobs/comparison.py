@@ -23,6 +23,7 @@ from kgrec.jobs.progress import Progress
 from kgrec.jobs.source_pool import SourcePool
 from kgrec.models.baselines import BASELINES, make_baseline
 from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.text.side import side_of
 from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
@@ -178,7 +179,8 @@ class Comparison:
             if quota := config.quota_of(name):
                 source = {name: self._pool().fitted(name, train)}
                 own = config.model_copy(update={"quotas": {name: quota}})
-                found = CandidateGenerator(source, own, cold).generate(
+                listed = train.dataset.items.listed
+                found = CandidateGenerator(source, own, cold, listed=listed).generate(
                     task.histories, allowed=task.allowed, seed=seed
                 )
                 brought[name] = (found.indptr, found.item_idx)
@@ -207,7 +209,7 @@ class Comparison:
 
     def measure_towers(self) -> StoredRun:
         """Return the row of the towers alone, those that are a source of the full pipeline."""
-        described = {"towers": self._towers_described(), "encoder": self.config.encoder}
+        described = {"towers": self._towers_described(), **self._encoder_described(True)}
         return self.referee.measure(TOWERS, described, lambda: self.pipeline().sources[TOWERS])
 
     def forget_models(self) -> None:
@@ -244,9 +246,16 @@ class Comparison:
             "pipeline": self.config.pipeline.model_dump(mode="json"),
             "sources": {name: self._source_described(name) for name in names},
             "towers": self._towers_described() if parts.towers else None,
-            "encoder": self.config.encoder if parts.texts else "off",
             "graph": parts.graph,
+            **self._encoder_described(parts.texts),
         }
+
+    def _encoder_described(self, texts: bool) -> dict[str, Any]:
+        """Return the text encoder and, where it learns, how."""
+        told: dict[str, Any] = {"encoder": self.config.encoder if texts else "off"}
+        if texts and side_of(self.prepared.text_vectors) is not None:
+            told["text_tuning"] = self.config.text_tuning.model_dump(mode="json")
+        return told
 
     def _towers_described(self) -> dict[str, Any]:
         """Return the towers' settings without the folder that the encoder lies in here."""
@@ -279,9 +288,9 @@ class Comparison:
             return make_baseline(model, settings)
         if model == TOWERS:
             if self.earlier_towers is None:
-                return TowersScorer(self.towers)
+                return TowersScorer(self.towers, texts=side_of(vectors))
             num_events = len(self.split.interactions(self.split.config.refit_on))
-            return WarmTowers(self.towers, self.earlier_towers, num_events)
+            return WarmTowers(self.towers, self.earlier_towers, num_events, side_of(vectors))
         if model == KgNeighbours.name:
             return KgNeighbours(ProfileConfig.model_validate(settings))
         if model == TextSimilarity.name:

@@ -17,6 +17,7 @@ from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import Interactions
 from kgrec.data.task import EvaluationTask
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import TextSide
 from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.pipeline import Pipeline
@@ -34,10 +35,17 @@ class WarmTowers(TowersScorer):
         config: Their settings.
         earlier: Fitted towers, matched by the ids of items and entities.
         num_events: Number of all events that may be learned from.
+        texts: As TowersScorer takes it.
     """
 
-    def __init__(self, config: TowersConfig, earlier: TowersScorer, num_events: int) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        config: TowersConfig,
+        earlier: TowersScorer,
+        num_events: int,
+        texts: TextSide | None = None,
+    ) -> None:
+        super().__init__(config, texts=texts)
         self._earlier, self._num_events = earlier, num_events
 
     def fit(

@@ -43,6 +43,7 @@ from kgrec.jobs.progress import Progress
 from kgrec.jobs.purge import drop_versions
 from kgrec.jobs.settings import tuned_settings, tuned_towers
 from kgrec.jobs.workspace import Workspace
+from kgrec.models.text.side import learned_encoder
 from kgrec.serving.forgotten import ForgottenUsers
 
 Outcome = Literal["published", "unchanged", "refused"]
@@ -110,7 +111,8 @@ def nightly(
         journal.record("end", {"outcome": outcome, "reason": reason})
         night = _summed_up(workspace, journal, outcome, reason)
         journal.finish()
-        shutil.rmtree(workspace.night_rows, ignore_errors=True)
+        for needed_no_more in (workspace.night_rows, workspace.text):
+            shutil.rmtree(needed_no_more, ignore_errors=True)
         prune_artifacts(workspace.artifacts, workspace.current, config.keep_artifacts)
         tell(outcome, 1.0)
         return night
@@ -200,7 +202,7 @@ def _train(
     tuned = tuned_settings(config, source_names(config), split, workspace, tell, search_anew=False)
     towers = config.towers
     if TOWERS in source_names(config):
-        towers, _ = tuned_towers(config, split, prepared.encoder, tell)
+        towers, _ = tuned_towers(config, split, prepared, tell)
     events = split.interactions(split.config.refit_on)
     facts = catalogue_facts(
         events, prepared.dataset.num_items, prepared.dataset.graph.item_entity_matrix()
@@ -229,6 +231,7 @@ def _train(
             },
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
+        encoder=learned_encoder(prepared.text_vectors, comparison.training()),
     )
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from graph_etl.errors import FetchError
@@ -24,6 +22,7 @@ from kgrec.jobs.graph_build import build_graph
 from kgrec.jobs.night_events import TakenEvents
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.workspace import Workspace
+from kgrec.models.text.side import TextVectors
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Prepared:
     Attributes:
         dataset: Catalogue, users, graph and interactions of the published snapshot.
         encoder: Folder or name of the text encoder; None where text is off.
-        text_vectors: Shape (num_items, dim), float32, zero rows for empty texts; None without
-            an encoder.
+        text_vectors: Shape (num_items, dim), float32, zero rows for empty texts; where the encoder
+            learns, what gives those of a training set; None without an encoder.
         statistics: Figures of the graph.
         audit: What the build counted, dropped, repaired and linked.
         data_audit: What the look over the loaded data found.
@@ -44,7 +43,7 @@ class Prepared:
 
     dataset: Dataset
     encoder: str | None
-    text_vectors: npt.NDArray[np.float32] | None
+    text_vectors: TextVectors | None
     statistics: GraphStatistics
     audit: dict[str, Any]
     data_audit: AuditReport
@@ -98,14 +97,7 @@ def prepare(
     if not config.learn_from_texts:
         dataset = replace(dataset, graph=dataset.graph.ablated("tables", config.seed))
     encoder, encoder_terms = _encoder(config, progress)
-    vectors = None
-    if encoder is not None:
-        from kgrec.models.text.encoder import TextEncoder
-
-        progress(f"encoding {dataset.num_items} item texts", 0.0)
-        encoding = TextEncoder(encoder, max_tokens=config.towers.text_max_tokens)
-        vectors = encoding.encode(dataset.items.texts.tolist())
-        progress(f"encoded {dataset.num_items} item texts", 1.0)
+    vectors = None if encoder is None else _texts(config, dataset, encoder, workspace, progress)
     return Prepared(
         dataset,
         encoder,
@@ -133,6 +125,23 @@ def _source(config: RunConfig, progress: Progress) -> tuple[Path, Path | None, t
 
     demo = fetch_demo(lambda step: progress(step, 0.0))
     return mapping_path(DEMO_MAPPING), demo.data, demo.terms
+
+
+def _texts(
+    config: RunConfig, dataset: Dataset, encoder: str, workspace: Workspace, progress: Progress
+) -> TextVectors:
+    tokens = config.towers.text_max_tokens
+    if config.text_tuning.mode != "frozen":
+        from kgrec.models.text.tuned import TunedText
+
+        tuning, root = config.text_tuning, workspace.text
+        return TunedText(encoder, dataset.items, tuning, root, tokens, progress)
+    from kgrec.models.text.encoder import TextEncoder
+
+    progress(f"encoding {dataset.num_items} item texts", 0.0)
+    vectors = TextEncoder(encoder, max_tokens=tokens).encode(dataset.items.texts.tolist())
+    progress(f"encoded {dataset.num_items} item texts", 1.0)
+    return vectors
 
 
 def _encoder(config: RunConfig, progress: Progress) -> tuple[str | None, tuple[str, ...]]:

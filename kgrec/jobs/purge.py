@@ -102,7 +102,8 @@ def purge_forgotten(
         if out is not None:
             workspace = Workspace(out)
             taken = purge_taken(workspace.taken_events, forgotten)
-            shutil.rmtree(workspace.night_rows, ignore_errors=True)
+            for learned in (workspace.night_rows, workspace.text):
+                shutil.rmtree(learned, ignore_errors=True)
             versions = drop_versions(workspace, forgotten)
     return Purge(len(forgotten), log, taken, versions)
 

@@ -32,6 +32,7 @@ from kgrec.jobs.settings import tuned_settings, tuned_towers
 from kgrec.jobs.workspace import Workspace
 from kgrec.models.fit_result import CurvePoint
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import learned_encoder
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.pipeline import Pipeline
 from kgrec.report import ReportInput, write_report
@@ -128,7 +129,7 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
     towers: TowersConfig = config.towers
     curve: tuple[CurvePoint, ...] = ()
     if TOWERS in source_names(config):
-        towers, curve = tuned_towers(config, split, prepared.encoder, tell)
+        towers, curve = tuned_towers(config, split, prepared, tell)
     clock.lap("towers on validation")
     main = _comparison(config, prepared, split, tuned, towers, workspace, tell)
     runs: dict[str, list[StoredRun]] = {split.name: _rows(main, config, publish_into=workspace)}
@@ -147,7 +148,7 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
         clock.lap(name)
     if config.publish_on == "all":
         pipeline, train = main.pipeline_on_all(), main.training_on_all()
-        publish(_save(pipeline, train, "all", config, workspace, tell), workspace.current)
+        publish(_save(main, pipeline, train, "all", workspace), workspace.current)
         main.forget_models()
         clock.lap("the published model on all events")
     recommender = Recommender.load(workspace.current)
@@ -266,8 +267,8 @@ def _rows(
         runs.append(comparison.measure_pipeline())
     else:
         pipeline, train = comparison.pipeline(), comparison.training()
-        part, tell = comparison.split.config.refit_on, comparison.progress
-        publish(_save(pipeline, train, part, config, publish_into, tell), publish_into.current)
+        part = comparison.split.config.refit_on
+        publish(_save(comparison, pipeline, train, part, publish_into), publish_into.current)
         runs.append(
             comparison.measure_pipeline(
                 served=lambda: Recommender.load(publish_into.current).artifact.scorer
@@ -289,15 +290,14 @@ def _rows(
 
 
 def _save(
+    comparison: Comparison,
     pipeline: Pipeline,
     train: TrainingData,
     learned_from: str,
-    config: RunConfig,
     workspace: Workspace,
-    progress: Progress,
 ) -> Path:
-    described = pipeline.describe()
-    progress("writing the artifact", 0.0)
+    config, described = comparison.config, pipeline.describe()
+    comparison.progress("writing the artifact", 0.0)
     return save_artifact(
         workspace.artifacts,
         pipeline,
@@ -313,6 +313,7 @@ def _save(
             },
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
+        encoder=learned_encoder(comparison.prepared.text_vectors, train),
     )
 
 

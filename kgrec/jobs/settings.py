@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping
 
 from kgrec.config import RunConfig
 from kgrec.data.splits import Split
+from kgrec.jobs.prepare import Prepared
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.workspace import Workspace
 from kgrec.models.fit_result import CurvePoint
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import side_of
 from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.tuning import (
@@ -72,18 +74,19 @@ def tuned_settings(
 
 
 def tuned_towers(
-    config: RunConfig, split: Split, encoder: str | None, progress: Progress
+    config: RunConfig, split: Split, prepared: Prepared, progress: Progress
 ) -> tuple[TowersConfig, tuple[CurvePoint, ...]]:
     """Return the towers' settings with the steps that were best on validation, and their curve.
 
     Where the run's configuration states the steps, nothing is trained and the curve is empty.
     """
-    towers = config.towers.model_copy(update={"text_model": encoder})
+    towers = config.towers.model_copy(update={"text_model": prepared.encoder})
     if "steps" in config.towers.model_fields_set:
         return towers, ()
     train = TrainingData(
         split.visible_dataset("train"), split.interactions("train"), split.graph(), config.seed
     )
     progress("towers: early stopping on validation", 0.0)
-    fitted = TowersScorer(towers).fit(train, validation=split.validation()[split.primary_slice])
-    return fitted.refit_config(), fitted.curve
+    task = split.validation()[split.primary_slice]
+    fitted = TowersScorer(towers, texts=side_of(prepared.text_vectors)).fit(train, task)
+    return towers.model_copy(update={"steps": fitted.best_steps}), fitted.curve

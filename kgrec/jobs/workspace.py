@@ -69,6 +69,11 @@ class Workspace:
         return self.nights / "rows"
 
     @property
+    def text(self) -> Path:
+        """Tuned text encoders and their vectors, kept while a job lasts."""
+        return self.root / "text"
+
+    @property
     def summary(self) -> Path:
         """What the run found, as JSON."""
         return self.root / "run.json"

@@ -15,6 +15,7 @@ from kgrec.data.strings import Strings
 from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder, RelationalGraph
 from kgrec.models.hybrid import TwoTowers
 from kgrec.models.item_tower import ItemFeatures
+from kgrec.models.part_sampler import PartSampler
 from kgrec.models.sampling import StepSampler
 from kgrec.models.scorer import TrainingData
 from kgrec.models.text.encoder import TextEncoder
@@ -36,13 +37,18 @@ class Assembly:
     entity_ids: npt.NDArray[np.object_]
 
 
-def assemble(train: TrainingData, config: TowersConfig) -> Assembly:
-    """Return untrained towers over ``train``; the seed of ``train`` draws the first weights."""
-    encoder = (
-        TextEncoder(config.text_model, max_tokens=config.text_max_tokens)
-        if config.text_model is not None
-        else None
-    )
+def assemble(
+    train: TrainingData, config: TowersConfig, encoder: TextEncoder | None = None
+) -> Assembly:
+    """Return untrained towers over ``train``; the seed of ``train`` draws the first weights.
+
+    Args:
+        train: What is learned from.
+        config: Settings.
+        encoder: Reads the texts; None for the one that ``config`` names.
+    """
+    if encoder is None and config.text_model is not None:
+        encoder = TextEncoder(config.text_model, max_tokens=config.text_max_tokens)
     profiles = profiles_of(train.dataset.users, encoder)
     graph = RelationalGraph.of(train.graph, config.min_entity_degree)
     use_graph = config.graph_layers > 0 and graph.num_edges > 0
@@ -57,13 +63,13 @@ def assemble(train: TrainingData, config: TowersConfig) -> Assembly:
         )
         features = item_features(train, encoder)
         model = TwoTowers(config, features, profiles, knowledge, interactions)
-    sampler = StepSampler(
-        train.interactions,
-        train.num_items,
-        graph.num_edges if use_graph else 0,
-        config,
-        train.seed,
-    )
+    num_edges = graph.num_edges if use_graph else 0
+    parts = None
+    if num_edges + len(positives) > config.sampled_above:
+        likes = None if interactions is None else positives
+        triples = graph if use_graph else None
+        parts = PartSampler(triples, likes, train.num_users, train.num_items, config)
+    sampler = StepSampler(train.interactions, train.num_items, num_edges, config, train.seed, parts)
     entity_ids = train.graph.entity_ids[graph.kept_entities if use_graph else []]
     return Assembly(model, sampler, profiles, entity_ids)
 

@@ -27,6 +27,7 @@ from kgrec.data.task import EvaluationTask
 from kgrec.errors import ArtifactError, ConfigError, NotFittedError
 from kgrec.models.fit_result import CurvePoint, Progress
 from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.text.side import TextSide
 from kgrec.models.tower_inputs import Assembly, assemble
 from kgrec.models.towers_config import TowersConfig
 from kgrec.models.user_reading import UserReading
@@ -68,6 +69,7 @@ class TowersScorer(Scorer):
 
     Args:
         config: Settings; None for the defaults (text off).
+        texts: Names the encoder for what is learned from, in place of ``config.text_model``.
         checkpoint_dir: Folder in which a killed ``fit`` finds its last look again; None: none.
         progress: Told of each look while fitting.
     """
@@ -79,10 +81,12 @@ class TowersScorer(Scorer):
         self,
         config: TowersConfig | None = None,
         *,
+        texts: TextSide | None = None,
         checkpoint_dir: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.config = config or TowersConfig()
+        self.texts = texts
         self.checkpoint_dir = checkpoint_dir
         self.progress = progress
         self._fitted: _Fitted | None = None
@@ -107,7 +111,10 @@ class TowersScorer(Scorer):
         """
         from kgrec.models.training import fit_towers  # Lightning: seconds that serving saves
 
-        assembly = assemble(train, self.config)
+        encoder = None if self.texts is None else self.texts.encoder_for(train)
+        if encoder is not None:
+            self.config = self.config.model_copy(update={"text_model": encoder.model})
+        assembly = assemble(train, self.config, encoder)
         if not len(assembly.sampler.users):
             raise ConfigError(
                 "Expected at least one user with two positive train interactions, got none; the "

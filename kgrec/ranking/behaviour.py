@@ -10,6 +10,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray
 from kgrec.errors import DataError
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import TextVectors, vectors_of
 from kgrec.ranking.feature_state import FeatureConfig, FeatureState
 from kgrec.retrieval.candidates import Candidates
 from kgrec.retrieval.content_vectors import centred, hashed_text_vectors
@@ -65,14 +66,15 @@ class Behaviour:
 
 
 def item_content(
-    train: TrainingData, config: FeatureConfig, text_vectors: FloatArray | None
+    train: TrainingData, config: FeatureConfig, text_vectors: TextVectors | None
 ) -> FloatArray:
     """Return the content that ``behaviour_of`` finds in a state fitted with these arguments."""
     if not config.use_text:
         return np.zeros((train.num_items, 0), dtype=np.float32)
-    if text_vectors is None:
-        text_vectors = hashed_text_vectors(train.dataset.items, seed=train.seed)
-    return centred(text_vectors)
+    texts = vectors_of(text_vectors, train)
+    if texts is None:
+        texts = hashed_text_vectors(train.dataset.items, seed=train.seed)
+    return centred(texts)
 
 
 def behaviour_of(

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray, IntArray
+from kgrec.data.interactions import IntArray
 from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.text.side import TextVectors, share_encoders
 from kgrec.ranking.behaviour import Behaviour, behaviour_of, item_content
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import fit_feature_state
@@ -48,7 +49,7 @@ def fit_pipeline(
     make_sources: SourceMaker,
     config: PipelineConfig | None = None,
     *,
-    text_vectors: FloatArray | None = None,
+    text_vectors: TextVectors | None = None,
     progress: Progress | None = None,
     cache_folder: Path | None = None,
 ) -> Pipeline:
@@ -64,8 +65,8 @@ def fit_pipeline(
         make_sources: Called once a window and once at the end; returns new, unfitted scorers by
             name, always the same names.
         config: Depths, windows, features and rankers.
-        text_vectors: Shape (num_items, dim), raw vectors of a text encoder, for features; None
-            for hashed words.
+        text_vectors: Shape (num_items, dim), raw vectors of a text encoder, for features, or what
+            gives those of a window; None for hashed words.
         progress: Called with a step's name and the share of work done, 0 to 1.
         cache_folder: Where each window's rows are kept, so that a killed run goes on; None to
             keep nothing.
@@ -78,6 +79,7 @@ def fit_pipeline(
     usable_rankers(config)  # what it raises is better known before the sources are fitted
     report = progress or (lambda step, share: None)
     windows = make_windows(train, config.windows)
+    share_encoders(text_vectors, [window.train for window in windows])
     steps, rows = len(windows) + 2, []
     for window in windows:
         report(f"window {window.number + 1} of {len(windows)}", window.number / steps)
@@ -140,7 +142,7 @@ def window_rows(
     window: Window,
     sources: Mapping[str, Scorer],
     config: PipelineConfig,
-    text_vectors: FloatArray | None,
+    text_vectors: TextVectors | None,
     whole: bool,
 ) -> WindowRows:
     """Return the labelled lists of a window: items with events, and items without.
@@ -149,12 +151,13 @@ def window_rows(
         window: The cut.
         sources: Fitted on ``window.train``.
         config: Depths and features.
-        text_vectors: Shape (num_items, dim), or None.
+        text_vectors: Shape (num_items, dim), what gives those of the window, or None.
         whole: Keep every candidate; else positives and a sample of the others.
     """
     state = fit_feature_state(window.train, config.features, text_vectors)
     builder = FeatureBuilder(state)
-    generator = CandidateGenerator(sources, config.candidates, window.cold)
+    listed = window.train.dataset.items.listed
+    generator = CandidateGenerator(sources, config.candidates, window.cold, listed=listed)
     nobody = np.zeros_like(window.cold)  # where nothing of a kind is asked, no list is made
     filters = [~window.cold, window.cold]
     positives = [window.positives_among(allowed) for allowed in filters]
@@ -198,7 +201,7 @@ def _rows_of_hidden(
     train: TrainingData,
     make_sources: SourceMaker,
     config: PipelineConfig,
-    text_vectors: FloatArray | None,
+    text_vectors: TextVectors | None,
     cache_folder: Path | None,
 ) -> list[RankingRows]:
     """Return the labelled lists of items hidden in turn, with what content tells of them.
@@ -211,6 +214,7 @@ def _rows_of_hidden(
     candidates = config.candidates.model_copy(update={"quotas": quotas})
     config = config.model_copy(update={"candidates": candidates})
     windows = make_cold_windows(train, config.windows)
+    share_encoders(text_vectors, [window.train for window in windows], hidden=True)
 
     def of_content() -> dict[str, UnfittedSource]:
         return {name: made for name, made in make_sources().items() if name in named}
@@ -242,7 +246,7 @@ def _rows_of(
     windows: list[Window],
     make_sources: SourceMaker,
     config: PipelineConfig,
-    text_vectors: FloatArray | None,
+    text_vectors: TextVectors | None,
     cache_folder: Path | None,
 ) -> WindowRows:
     whole = window is windows[-1]

@@ -23,6 +23,7 @@ from kgrec.data.interactions import FloatArray
 from kgrec.data.mapped_arrays import mapped_arrays
 from kgrec.errors import ArtifactError
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import TextVectors, vectors_of
 from kgrec.ranking.entity_popularity import FIGURES, entity_popularity, slot_popularity
 from kgrec.ranking.kernels import largest_entries
 from kgrec.ranking.user_groups import count_groups
@@ -93,6 +94,11 @@ class FeatureState:
         """Shape (num_items,), bool: items without train events."""
         return np.asarray(self.arrays["events"] == 0)
 
+    @property
+    def listed(self) -> npt.NDArray[np.bool_] | None:
+        """Shape (num_items,), bool: items that may be recommended; None where all may."""
+        return self.arrays.get("listed")
+
     @cached_property
     def has_times(self) -> bool:
         """Whether the train events have times."""
@@ -155,24 +161,28 @@ class FeatureState:
 
 
 def fit_feature_state(
-    train: TrainingData, config: FeatureConfig, text_vectors: FloatArray | None = None
+    train: TrainingData, config: FeatureConfig, text_vectors: TextVectors | None = None
 ) -> FeatureState:
     """Return the state of one moment of training.
 
     Args:
         train: The events that the sources were fitted on too.
         config: Which features, and their constants.
-        text_vectors: Shape (num_items, dim), raw vectors of an encoder; None for hashed words.
+        text_vectors: Shape (num_items, dim), raw vectors of an encoder, or what gives those of a
+            training set; None for hashed words.
     """
     arrays: Arrays = {}
+    if train.dataset.items.listed is not None:
+        arrays["listed"] = train.dataset.items.listed
     _count_events(train, config, arrays)
     _index_times(train, arrays)
     _count_rows(train, config, arrays)
-    if text_vectors is None and config.use_text:
-        text_vectors = hashed_text_vectors(train.dataset.items, seed=train.seed)
-    if config.use_text and text_vectors is not None:
-        arrays["text"] = centred(text_vectors)
-    _predict_popularity(train, config, text_vectors, arrays)
+    texts = vectors_of(text_vectors, train) if config.use_text else None
+    if texts is None and config.use_text:
+        texts = hashed_text_vectors(train.dataset.items, seed=train.seed)
+    if texts is not None:
+        arrays["text"] = centred(texts)
+    _predict_popularity(train, config, texts, arrays)
     relations = _index_slots(train, config, arrays) if config.use_graph else ()
     if config.use_entity_popularity and relations:
         arrays["slot_popularity"] = slot_popularity(arrays)

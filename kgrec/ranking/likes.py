@@ -21,6 +21,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
 from kgrec.errors import ArtifactError
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import TextVectors, untaught
 from kgrec.ranking.near_means import near_means
 from kgrec.ranking.taste_draws import (
     TasteConfig,
@@ -145,20 +146,21 @@ class LikeModel:
 
 
 def fit_likes(
-    train: TrainingData, config: LikeConfig, text_vectors: FloatArray | None = None
+    train: TrainingData, config: LikeConfig, text_vectors: TextVectors | None = None
 ) -> LikeModel | None:
     """Return the model, or None where too few likes or dislikes are known.
 
     Args:
         train: Its events are the labels; those that weigh the terms are held out of a first fit.
         config: Sizes and weights.
-        text_vectors: Shape (num_items, dim), of an encoder; None for hashed words.
+        text_vectors: Shape (num_items, dim), of an encoder; None for hashed words. Of encoders
+            that learned from events the one before is taken: it must not know what is held out.
     """
     events = train.interactions
     liked = int(events.positive.sum())
     if min(liked, len(events) - liked) < config.least_events:
         return None
-    content = content_matrix(train, text_vectors)
+    content = content_matrix(train, untaught(text_vectors))
     held = np.random.default_rng(train.seed).random(len(events)) < config.held_share
     rest, asked = events.take(~held), events.take(held)
     users = np.unique(asked.user_idx)

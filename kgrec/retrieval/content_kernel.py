@@ -11,6 +11,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
 from kgrec.models.baselines.event_weights import history_matrix
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import TextVectors
 from kgrec.retrieval.content_ridge import ContentRidge, ContentRidgeConfig, content_matrix
 from kgrec.retrieval.vector_source import read_source, write_source
 
@@ -32,13 +33,14 @@ class ContentKernel(ContentRidge):
 
     Args:
         config: Weights; the settings of behaviour vectors do not matter here.
-        text_vectors: Shape (num_items, dim), from a text encoder; None for hashed words.
+        text_vectors: Shape (num_items, dim), from a text encoder, or what gives those of a
+            training set; None for hashed words.
     """
 
     name: ClassVar[str] = "content_kernel"
 
     def __init__(
-        self, config: ContentKernelConfig | None = None, text_vectors: FloatArray | None = None
+        self, config: ContentKernelConfig | None = None, text_vectors: TextVectors | None = None
     ) -> None:
         settings = config or ContentKernelConfig()
         super().__init__(settings, text_vectors)

@@ -12,6 +12,7 @@ from scipy import sparse
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
 from kgrec.models.scorer import TrainingData
+from kgrec.models.text.side import TextVectors, vectors_of
 from kgrec.retrieval.content_vectors import (
     centred,
     graph_vectors,
@@ -52,14 +53,15 @@ class ContentRidge(VectorSource):
 
     Args:
         config: Sizes and weights.
-        text_vectors: Shape (num_items, dim), from a text encoder; None for hashed words.
+        text_vectors: Shape (num_items, dim), from a text encoder, or what gives those of a
+            training set; None for hashed words.
     """
 
     name: ClassVar[str] = "content_ridge"
     reads_texts: ClassVar[bool] = True
 
     def __init__(
-        self, config: ContentRidgeConfig | None = None, text_vectors: FloatArray | None = None
+        self, config: ContentRidgeConfig | None = None, text_vectors: TextVectors | None = None
     ) -> None:
         super().__init__(config or ContentRidgeConfig())
         self._given = text_vectors
@@ -107,11 +109,12 @@ class ContentRidge(VectorSource):
         return source
 
 
-def content_matrix(train: TrainingData, text_vectors: FloatArray | None) -> FloatArray:
+def content_matrix(train: TrainingData, text_vectors: TextVectors | None) -> FloatArray:
     """Return text, graph and numeric content of the items, shape (num_items, dim), float32."""
-    if text_vectors is None:
-        text_vectors = hashed_text_vectors(train.dataset.items, seed=train.seed)
-    parts = [centred(text_vectors), unit_rows(graph_vectors(train.graph, seed=train.seed))]
+    texts = vectors_of(text_vectors, train)
+    if texts is None:
+        texts = hashed_text_vectors(train.dataset.items, seed=train.seed)
+    parts = [centred(texts), unit_rows(graph_vectors(train.graph, seed=train.seed))]
     for values in train.dataset.items.numeric.values():
         known = np.isfinite(values)
         spread = float(values[known].std()) if known.any() else 0.0

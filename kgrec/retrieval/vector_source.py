@@ -18,6 +18,7 @@ from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.data.mapped_arrays import mapped_arrays
 from kgrec.errors import ArtifactError, NotFittedError
 from kgrec.models.scorer import Scorer, TrainingData
+from kgrec.models.text.side import TextVectors, vectors_of
 from kgrec.retrieval.content_vectors import centred, hashed_text_vectors
 
 _CONFIG, _STATE = "config.json", "state.safetensors"
@@ -118,7 +119,8 @@ class TextSimilarity(VectorSource):
     """Similarity of an item's text to the texts of the liked items, catalogue mean subtracted.
 
     Args:
-        text_vectors: Shape (num_items, dim), from a text encoder; None for hashed words.
+        text_vectors: Shape (num_items, dim), from a text encoder, or what gives those of a
+            training set; None for hashed words.
         config: How the history is weighted.
     """
 
@@ -127,14 +129,14 @@ class TextSimilarity(VectorSource):
     reads_texts: ClassVar[bool] = True
 
     def __init__(
-        self, config: ProfileConfig | None = None, text_vectors: FloatArray | None = None
+        self, config: ProfileConfig | None = None, text_vectors: TextVectors | None = None
     ) -> None:
         super().__init__(config)
         self._given = text_vectors
 
     def item_vectors_of(self, train: TrainingData) -> FloatArray:
         """Return the centred text vectors."""
-        given = self._given
+        given = vectors_of(self._given, train)
         if given is None:
             given = hashed_text_vectors(train.dataset.items, seed=train.seed)
         return centred(given)

@@ -31,7 +31,8 @@ class Shelf:
         live: What users did since.
         explanations: How reasons are chosen.
         state: Folder of the journal of items; None: no item can come or go.
-        encoder: Folder or name of the text encoder; None for the one that the artifact names.
+        encoder: Folder or name of the text encoder; None for the one that the artifact holds or
+            names.
 
     Raises:
         ServingStateError: The journal is damaged.
@@ -186,7 +187,7 @@ class Shelf:
         sources: dict[str, Scorer] = getattr(self.base.scorer, "sources", {})
         towers = next((one for one in sources.values() if one.name == "towers"), None)
         config = getattr(towers, "config", None)
-        model = self._encoder or getattr(config, "text_model", None)
+        model = self._encoder or self.base.encoder or getattr(config, "text_model", None)
         if model is None:
             return None
         from kgrec.models.text.encoder import TextEncoder

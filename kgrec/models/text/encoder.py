@@ -1,6 +1,6 @@
-"""Frozen BERT text encoder with a file cache; the one place where transformers is imported.
+"""BERT text encoder with a file cache; the one place where transformers is imported.
 
-Fine-tuning, and what a model makes of the vectors, are left to others.
+Fine-tuning (finetuning.py), and what a model makes of the vectors, are left to others.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self.batch_size = batch_size
         self.device = torch.device(device)
-        self.bfloat16 = _bfloat16_helps(self.device)
+        self.bfloat16 = bfloat16_helps(self.device)
         self._loaded: tuple[Any, Any] | None = None
-        self._identity = self._model_identity()
-        self.cache_dir = (cache_dir or default_cache_dir()) / "text" / self._identity[:32]
+        self.identity = self._model_identity()
+        self.cache_dir = (cache_dir or default_cache_dir()) / "text" / self.identity[:32]
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of texts, shape (len(texts), dim), float32, unit length.
@@ -86,7 +86,7 @@ class TextEncoder:
         """Return what identifies the vectors, for run records."""
         return {
             "model": self.model,
-            "identity": self._identity,
+            "identity": self.identity,
             "pooling": POOLING,
             "max_tokens": self.max_tokens,
             "bfloat16": self.bfloat16,
@@ -115,7 +115,7 @@ class TextEncoder:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            self._loaded = _load_bert(self.model, self.device)
+            self._loaded = load_bert(self.model, self.device)
         return self._loaded
 
     @torch.inference_mode()
@@ -134,9 +134,7 @@ class TextEncoder:
             ).to(self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 hidden = model(**tokens).last_hidden_state
-            mask = tokens["attention_mask"].unsqueeze(2).to(torch.float32)
-            mean = (hidden.float() * mask).sum(dim=1) / mask.sum(dim=1)
-            vectors[rows] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
+            vectors[rows] = unit_means(hidden, tokens["attention_mask"]).cpu().numpy()
         return vectors
 
     def _cached(self, keys: set[str]) -> dict[str, FloatArray]:
@@ -175,7 +173,19 @@ def _key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bfloat16_helps(device: torch.device) -> bool:
+def unit_means(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean over each text's tokens at unit length, shape (n, dim), float32.
+
+    Args:
+        hidden: Shape (n, num_tokens, dim), the last layer.
+        attention_mask: Shape (n, num_tokens), 0 for padding.
+    """
+    mask = attention_mask.unsqueeze(2).to(torch.float32)
+    mean = (hidden.float() * mask).sum(dim=1) / mask.sum(dim=1)
+    return torch.nn.functional.normalize(mean, dim=1)
+
+
+def bfloat16_helps(device: torch.device) -> bool:
     """Return whether bfloat16 products run in hardware; emulated ones are slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
@@ -183,7 +193,7 @@ def _bfloat16_helps(device: torch.device) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars and load reports off the terminal."""
     from transformers.utils import logging as transformers_logging
 
@@ -200,19 +210,31 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_bert(model: str, device: torch.device) -> tuple[Any, Any]:
+def load_bert(model: str, device: torch.device, *, with_word_head: bool = False) -> tuple[Any, Any]:
+    """Return tokenizer and model, in evaluation mode.
+
+    Args:
+        model: Folder or hub name.
+        device: Where the model goes.
+        with_word_head: With the layer that foretells masked words; new where the folder has none.
+
+    Raises:
+        ConfigError: There is none, or it is damaged.
+        MissingDependencyError: transformers is not installed.
+    """
     try:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
     except ImportError as error:
         raise MissingDependencyError(
             "Expected the library transformers for the text encoder, found none; "
             "install it with: pip install transformers"
         ) from error
     local = Path(model).is_dir()
+    kind = AutoModelForMaskedLM if with_word_head else AutoModel
     try:
-        with _quiet():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
-            bert = AutoModel.from_pretrained(model, local_files_only=local, dtype=torch.float32)
+            bert = kind.from_pretrained(model, local_files_only=local, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"Expected a BERT encoder at '{model}', got: {error}; name a folder with its files "

@@ -82,6 +82,13 @@ def test_a_purge_tells_what_it_took_and_what_is_left(shop: Path) -> None:
     assert f"still held by {standing[0]}" in text
 
 
+def test_encoders_that_learned_from_events_go_with_a_purge(shop: Path) -> None:
+    learned = Workspace(shop / "out").text / "encoders" / "one"
+    learned.mkdir(parents=True)
+    forget(shop, "--user", "user-0", "--purge", "--out", shop / "out")
+    assert not Workspace(shop / "out").text.exists()
+
+
 def test_a_user_without_a_trace_costs_nothing(shop: Path) -> None:
     options = ("--purge", "--event-log", shop / "log", "--out", shop / "out", "--json")
     told = json.loads(forget(shop, "--user", "nobody", *options).stdout)
