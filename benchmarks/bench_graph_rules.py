@@ -2,6 +2,8 @@
 
     python benchmarks/bench_graph_rules.py --config lastfm --data FOLDER [--seeds 3] [--json FILE]
 
+With --compare neighbours it compares steps over the whole graph with steps over drawn parts of it.
+
 Each variant is trained by train alone with the settings of the run's towers, validation choosing
 the number of steps. Differences are paired over users, each user's mean over the seeds.
 """
@@ -30,13 +32,21 @@ from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-VARIANTS: dict[str, tuple[GraphMode, dict[str, Any]]] = {
+Variants = dict[str, tuple[GraphMode, dict[str, Any]]]
+RULES: Variants = {
     "scaled": ("on", {}),
     "attention": ("on", {"graph_rule": "attention"}),
     "basis": ("on", {"graph_rule": "basis"}),
     "scaled, links foretold": ("on", {"link_weight": 0.2}),
     "scaled, graph shuffled": ("shuffled", {}),
     "no graph": ("off", {}),
+}
+NEIGHBOURS: Variants = {
+    "whole graph": ("on", {}),
+    **{
+        f"{count} neighbours": ("on", {"sampled_above": 0, "neighbours": count})
+        for count in (3, 5, 10)
+    },
 }
 METRICS = ("recall@10", "mrr@10", "recall@20", "ndcg@20")
 
@@ -64,6 +74,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="lastfm", help="A configuration of configs/bench.")
     parser.add_argument("--data", type=Path, help="Folder of its tables; left out: fetched.")
+    parser.add_argument("--compare", choices=("rules", "neighbours"), default="rules")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "bench-graph-rules")
     parser.add_argument("--json", type=Path, help="The record; boards in it stay beside this one.")
@@ -77,7 +88,9 @@ def main() -> int:
     towers = config.towers.model_copy(update={"text_model": prepared.encoder, "threads": 1})
     values: dict[str, dict[str, Any]] = {}
     rows: dict[str, dict[str, Any]] = {}
-    for label, (graph, changes) in VARIANTS.items():
+    variants = RULES if options.compare == "rules" else NEIGHBOURS
+    first = next(iter(variants))
+    for label, (graph, changes) in variants.items():
         found = [
             measured(split, towers.model_copy(update=changes), graph, seed)
             for seed in range(options.seeds)
@@ -90,8 +103,8 @@ def main() -> int:
             "fit_cpu_s": round(float(np.mean([took for _, took, _ in found])), 1),
             "steps": [steps for _, _, steps in found],
         }
-        against = paired_test(values[label]["ndcg@20"], values["scaled"]["ndcg@20"])
-        rows[label]["ndcg@20 less scaled"] = {
+        against = paired_test(values[label]["ndcg@20"], values[first]["ndcg@20"])
+        rows[label][f"ndcg@20 less {first}"] = {
             "mean": against.difference.value,
             "low": against.difference.low,
             "high": against.difference.high,

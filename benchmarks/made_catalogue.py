@@ -26,8 +26,15 @@ RELATIONS = (
 Ints = npt.NDArray[np.int64]
 
 
+Relations = tuple[tuple[str, int, float], ...]
+
+
 def make_training_data(
-    num_items: int, num_users: int, length: int = 50, seed: int = 0
+    num_items: int,
+    num_users: int,
+    length: int = 50,
+    seed: int = 0,
+    relations: Relations = RELATIONS,
 ) -> TrainingData:
     """Return train events of users with about ``length`` likes each, and what is known of items.
 
@@ -36,11 +43,12 @@ def make_training_data(
         num_users: Users; each has two or three of the clusters that items stand in.
         length: Median number of a user's events; a tenth of the users has exactly so many.
         seed: Seed of all draws.
+        relations: Name, triples an item, and entities for each item (below 1) or in all.
     """
     rng = np.random.default_rng(seed)
     num_clusters = max(8, num_items // 500)
     cluster = rng.integers(num_clusters, size=num_items)
-    graph = _graph(cluster, num_clusters, rng)
+    graph = _graph(cluster, num_clusters, rng, relations)
     events = _events(cluster, num_clusters, num_users, length, rng)
     words = np.array([f"word{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}" for n in range(600)])
     said = words[(cluster[:, None] * 7 + rng.integers(30, size=(num_items, 6))) % len(words)]
@@ -69,12 +77,14 @@ def make_training_data(
     return TrainingData(dataset, events, graph, seed)
 
 
-def _graph(cluster: Ints, num_clusters: int, rng: np.random.Generator) -> KnowledgeGraph:
+def _graph(
+    cluster: Ints, num_clusters: int, rng: np.random.Generator, relations: Relations
+) -> KnowledgeGraph:
     """Return triples whose entities are mostly those of the item's cluster."""
     num_items = len(cluster)
     heads, kinds, tails, types = [], [], [], ["item"] * num_items
     start = num_items
-    for kind, (name, triples, count) in enumerate(RELATIONS):
+    for kind, (name, triples, count) in enumerate(relations):
         size = int(count if count >= 1 else max(count * num_items, num_clusters))
         # few entities are met often: the square of a uniform draw leans to the first ones
         near = (rng.random((num_items, triples)) ** 2 * max(size // num_clusters, 3)).astype(int)
@@ -92,8 +102,8 @@ def _graph(cluster: Ints, num_clusters: int, rng: np.random.Generator) -> Knowle
         entity_ids=names,
         entity_types=np.array(types, dtype=object),
         entity_names=names,
-        relations=tuple(name for name, _, _ in RELATIONS),
-        phrases=tuple(name.replace("_", " ") for name, _, _ in RELATIONS),
+        relations=tuple(name for name, _, _ in relations),
+        phrases=tuple(name.replace("_", " ") for name, _, _ in relations),
         head=np.concatenate(heads),
         relation=np.concatenate(kinds),
         tail=np.concatenate(tails),

@@ -90,8 +90,7 @@ class ColdItems:
             and not name.startswith(("knowledge.", "interactions."))
         }
         tower.load_state_dict(known, strict=False)
-        none = torch.zeros(0)
-        vectors, bias = tower.eval()(features.warm, none, none)
+        vectors, bias = tower.eval()(features.warm)
         return np.asarray(torch.cat([vectors, bias.unsqueeze(1)], dim=1).numpy())
 
     def _layers(
@@ -102,7 +101,8 @@ class ColdItems:
         nodes_of = RelationalGraph.of(graph, self._config.min_entity_degree)
         nodes = np.concatenate([graph.item_entity, nodes_of.kept_entities])
         self._node_of = {int(entity): node for node, entity in enumerate(nodes)}
-        self._degree = torch.bincount(nodes_of.target, minlength=nodes_of.num_nodes)
+        ends = np.concatenate([nodes_of.head, nodes_of.tail])
+        self._degree = torch.from_numpy(np.bincount(ends, minlength=nodes_of.num_nodes))
         numbers = torch.tanh(torch.from_numpy(numeric) @ weights["numbers"].T)
         numbers = numbers @ weights["numeric.weight"].T + weights["numeric.bias"]
         items = torch.from_numpy(text) @ weights["text"].T + numbers
@@ -116,7 +116,7 @@ class ColdItems:
                 if name.startswith(prefix)
             }
         )
-        self._nodes = self._encoder.layers(items, torch.ones(nodes_of.num_edges))[:-1]
+        self._nodes = self._encoder.layers(items, None)[:-1]
 
     def _message(self, item: ColdItem) -> Tensor:
         """Return what the graph tells a new item, shape (dim,): the mean over the layers."""
@@ -155,7 +155,7 @@ class _Told(nn.Module):
         super().__init__()
         self.messages = messages
 
-    def forward(self, items: Tensor, kept: Tensor) -> Tensor:
+    def forward(self, items: Tensor, kept: None, part: None) -> Tensor:
         return self.messages
 
 

@@ -39,7 +39,9 @@ class TwoTowers(nn.Module):
 
         It runs over all items, or over the step's candidates with the logQ correction.
         """
-        vectors, bias = self.items(step.hidden, step.triples_kept, step.interactions_kept)
+        vectors, bias = self.items(
+            step.hidden, step.triples_kept, step.interactions_kept, step.part
+        )
         users = self.users(step.inputs, vectors)
         if len(step.candidates):
             vectors, bias = vectors[step.candidates], bias[step.candidates] - step.log_q
@@ -49,19 +51,12 @@ class TwoTowers(nn.Module):
         )
         loss = softmax_loss(logits, step.rows, step.columns, step.weights)
         if self.config.link_weight:
-            loss = loss + self.config.link_weight * self.items.link_loss(step.hidden)
+            loss = loss + self.config.link_weight * self.items.link_loss(step.hidden, step.part)
         return loss
 
     @torch.no_grad()
     def all_items(self) -> tuple[Tensor, Tensor]:
         """Return vectors (num_items, dim) and bias (num_items,) over the whole graph."""
-        tower = self.items
-        device = self.device
-        triples = tower.knowledge.graph.num_edges if tower.knowledge is not None else 0
-        positives = len(tower.interactions.user_idx) if tower.interactions is not None else 0
-        vectors, bias = tower(
-            torch.zeros(len(tower.ids), dtype=torch.bool, device=device),
-            torch.ones(triples, device=device),
-            torch.ones(positives, device=device),
-        )
+        nothing_hidden = torch.zeros(len(self.items.ids), dtype=torch.bool, device=self.device)
+        vectors, bias = self.items(nothing_hidden)
         return vectors, bias

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder
+from kgrec.models.graph_part import GraphPart, rows_of
 from kgrec.models.towers_config import TowersConfig
 
 MODALITIES = ("id", "text", "numeric", "graph", "interactions")
@@ -76,33 +77,47 @@ class ItemTower(nn.Module):
         nn.init.zeros_(self.content_bias.bias)
 
     def forward(
-        self, hidden: Tensor, triples_kept: Tensor, interactions_kept: Tensor
+        self,
+        hidden: Tensor,
+        triples_kept: Tensor | None = None,
+        interactions_kept: Tensor | None = None,
+        part: GraphPart | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the vector and the bias of every item.
+        """Return the vector and the bias of every item, or of those that a part is asked for.
 
         Args:
-            hidden: Shape (num_items,), bool: items to be treated as cold in this step.
-            triples_kept: Shape (num_edges,), float32 mask of the knowledge graph's messages.
-            interactions_kept: Shape (num_positives,), float32 mask of the user-item edges.
+            hidden: Shape (num_items,), bool: items to be treated as cold in this step; with a
+                part, the items of the part.
+            triples_kept: Shape (num_edges,), float32 mask of the knowledge graph's messages; None:
+                all.
+            interactions_kept: Shape (num_positives,), float32 mask of the user-item edges; None:
+                all.
+            part: What is propagated over; None: the whole graph.
 
         Returns:
-            vectors: Shape (num_items, dim), unit length.
-            bias: Shape (num_items,).
+            vectors: Shape (num_items, dim) or (part.num_asked, dim), unit length.
+            bias: Shape (num_items,) or (part.num_asked,).
         """
-        known = self._known(hidden)
-        ids = self.ids * known
-        text, has_text = self._text()
-        numeric = self._numeric()
+        known = self._known(hidden, part)
+        ids, (text, has_text), numeric = (
+            self._ids(known, part),
+            self._text(part),
+            self._numeric(part),
+        )
         base = ids + text + numeric
         graph = (
-            self.knowledge(base, triples_kept)
+            self.knowledge(base, triples_kept, part)
             if self.knowledge is not None
             else torch.zeros_like(base)
         )
         messages = (
-            self.interactions(base + graph, interactions_kept)
+            self.interactions(_first(base, len(graph)) + graph, interactions_kept, part)
             if self.interactions is not None
             else torch.zeros_like(base)
+        )
+        asked = len(hidden) if part is None else part.num_asked
+        known, ids, text, has_text, numeric, graph, messages = (
+            _first(rows, asked) for rows in (known, ids, text, has_text, numeric, graph, messages)
         )
         graph = nn.functional.normalize(graph, dim=1, eps=1e-6)
         messages = nn.functional.normalize(messages, dim=1, eps=1e-6)
@@ -116,25 +131,33 @@ class ItemTower(nn.Module):
         }
         fused = self._fuse(parts)
         vectors = nn.functional.normalize(fused, dim=1, eps=1e-6)
-        bias = self.id_bias * known.squeeze(1) + self.content_bias(content).squeeze(1)
+        id_bias = self.id_bias if part is None else self.id_bias[part.items[:asked]]
+        bias = id_bias * known.squeeze(1) + self.content_bias(content).squeeze(1)
         return vectors, bias * _BIAS_SCALE
 
-    def link_loss(self, hidden: Tensor) -> Tensor:
+    def link_loss(self, hidden: Tensor, part: GraphPart | None = None) -> Tensor:
         """Return how badly the vectors before propagation foretell triples, a scalar.
 
         Args:
             hidden: As in ``forward``.
+            part: Where triples are drawn; None: in the whole graph.
         """
         if self.knowledge is None:
             return torch.zeros((), device=self.ids.device)
-        base = self.ids * self._known(hidden) + self._text()[0] + self._numeric()
-        return self.knowledge.link_loss(base, self.config.link_triples)
+        ids = self._ids(self._known(hidden, part), part)
+        base = ids + self._text(part)[0] + self._numeric(part)
+        return self.knowledge.link_loss(base, self.config.link_triples, part)
 
-    def _known(self, hidden: Tensor) -> Tensor:
-        return (self.warm & ~hidden).to(torch.float32).unsqueeze(1)
+    def _ids(self, known: Tensor, part: GraphPart | None) -> Tensor:
+        return (self.ids if part is None else rows_of(self.ids, part.items)) * known
 
-    def _numeric(self) -> Tensor:
-        return torch.as_tensor(self.numeric(torch.tanh(self.numeric_features @ self.numbers.T)))
+    def _known(self, hidden: Tensor, part: GraphPart | None) -> Tensor:
+        warm = self.warm if part is None else self.warm[part.items]
+        return (warm & ~hidden).to(torch.float32).unsqueeze(1)
+
+    def _numeric(self, part: GraphPart | None) -> Tensor:
+        numbers = self.numeric_features if part is None else self.numeric_features[part.items]
+        return torch.as_tensor(self.numeric(torch.tanh(numbers @ self.numbers.T)))
 
     def _fuse(self, parts: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
         logits = self.gate_bias
@@ -147,10 +170,14 @@ class ItemTower(nn.Module):
             fused = torch.addcmul(fused, gates[:, column : column + 1], part)
         return fused
 
-    def _text(self) -> tuple[Tensor, Tensor]:
-        text = self.text_features
+    def _text(self, part: GraphPart | None) -> tuple[Tensor, Tensor]:
+        text = self.text_features if part is None else self.text_features[part.items]
         has_text = (text != 0).any(dim=1, keepdim=True).to(torch.float32)
         return text @ self.text.T, has_text
+
+
+def _first(rows: Tensor, count: int) -> Tensor:
+    return rows if len(rows) == count else rows[:count]
 
 
 def _nonzero(parts: Tensor) -> Tensor:

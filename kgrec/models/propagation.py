@@ -16,6 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from kgrec.models.compiled import compiled
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -93,6 +95,20 @@ class SparseOperator:
         forward = _structure(rows, columns, shape)
         backward = _structure(columns, rows, (shape[1], shape[0])) if differentiable else None
         return cls(shape, len(rows), forward, backward)
+
+    @classmethod
+    def of_rows(cls, indptr: IntArray) -> Self:
+        """Return the operator that sums consecutive rows; without gradients.
+
+        Args:
+            indptr: Shape (num_rows + 1,), int64: row r sums indptr[r]:indptr[r+1].
+        """
+        num_edges = int(indptr[-1])
+        shape = (len(indptr) - 1, num_edges)
+        places = torch.arange(num_edges)
+        return cls(
+            shape, num_edges, _Structure(torch.from_numpy(indptr), places, None, shape), None
+        )
 
     @property
     def transposed(self) -> SparseOperator:
@@ -175,13 +191,39 @@ def dropped(num_edges: int, probability: float, generator: np.random.Generator) 
 
 
 def _structure(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> _Structure:
-    order = np.lexsort((columns, rows))
-    indptr = np.zeros(shape[0] + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    _, by_column = stable_order(columns, shape[1], np.zeros(0, dtype=np.int64))
+    indptr, order = stable_order(rows, shape[0], by_column)
     in_order = bool((order == np.arange(len(order))).all())
     return _Structure(
         torch.from_numpy(indptr),
-        torch.from_numpy(columns[order].astype(np.int64)),
+        torch.from_numpy(columns[order].astype(np.int64, copy=False)),
         None if in_order else torch.from_numpy(order),
         shape,
     )
+
+
+@compiled
+def stable_order(keys: Any, size: Any, before: Any) -> Any:
+    """Return where each key begins in order, and the order; equal keys stand as in ``before``.
+
+    Args:
+        keys: Shape (n,), integers in 0..size-1; counted, so that time and memory grow with n.
+        size: Number of keys.
+        before: Shape (n,), int64, an order; shape (0,) for the one in which the keys come.
+
+    Returns:
+        bounds: Shape (size + 1,), int64.
+        order: Shape (n,), int64.
+    """
+    bounds = np.zeros(size + 1, dtype=np.int64)
+    for key in keys:
+        bounds[key + 1] += 1
+    for key in range(size):
+        bounds[key + 1] += bounds[key]
+    reached = bounds[:-1].copy()
+    order = np.empty(len(keys), dtype=np.int64)
+    for place in range(len(keys)):
+        number = before[place] if len(before) else place
+        order[reached[keys[number]]] = number
+        reached[keys[number]] += 1
+    return bounds, order

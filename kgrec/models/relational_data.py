@@ -34,9 +34,10 @@ def hetero_data(graph: RelationalGraph) -> Any:
     data = HeteroData()
     data["item"].num_nodes = graph.num_items
     data["entity"].num_nodes = graph.num_nodes - graph.num_items
+    messages = graph.messages
     for number in range(graph.num_relations):
-        rows = graph.relation == number
-        _add_edges(data, graph, number, graph.source[rows], graph.target[rows])
+        rows = messages.relation == number
+        _add_edges(data, graph, number, messages.source[rows], messages.target[rows])
     return data
 
 

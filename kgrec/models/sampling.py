@@ -10,7 +10,9 @@ from torch import Tensor
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, IntArray, Interactions
+from kgrec.models.graph_part import GraphPart
 from kgrec.models.losses import log_inclusion
+from kgrec.models.part_sampler import PartSampler
 from kgrec.models.propagation import dropped
 from kgrec.models.towers_config import TowersConfig
 from kgrec.models.user_tower import UserInputs
@@ -23,17 +25,19 @@ class TrainingStep:
     Attributes:
         inputs: B users with the part of their history that comes before the targets.
         candidates: Shape (C,), int64, ascending: the items of the sampled softmax; shape (0,)
-            where the softmax is over all items.
+            where the softmax is over all items. With a part, places among its items.
         log_q: Shape (C,), float32: log of the probability that each is a candidate.
         seen_rows, seen_columns: Shape (n,), int64: events in the inputs that are candidates;
             masked in the softmax. A column is a place in ``candidates``, or an item_idx.
         rows, columns: Shape (num_targets,), int64: user row and column of each target.
         weights: Shape (num_targets,), float32: n_u^-0.5, with n_u the targets of the user.
         interactions_kept: Shape (num_positives,), float32: 0 for the targets' own edges, for what
-            comes after them, and for edges dropped at random.
-        triples_kept: Shape (num_edges,), float32.
+            comes after them, and for edges dropped at random; None with a part.
+        triples_kept: Shape (num_edges,), float32; None with a part.
         hidden: Shape (num_items,), bool: items to be treated as cold.
         seed: For dropout inside the towers.
+        part: What is propagated over; None: the whole graph. The step's items are then numbered
+            as in the part.
     """
 
     inputs: UserInputs
@@ -44,23 +48,34 @@ class TrainingStep:
     rows: Tensor
     columns: Tensor
     weights: Tensor
-    interactions_kept: Tensor
-    triples_kept: Tensor
+    interactions_kept: Tensor | None
+    triples_kept: Tensor | None
     hidden: Tensor
     seed: int
+    part: GraphPart | None = None
 
     def to(self, device: torch.device, **_: object) -> TrainingStep:
         """Return the step on ``device``."""
         moved = {
             item.name: getattr(self, item.name).to(device)
             for item in fields(self)
-            if item.name != "seed"
+            if item.name != "seed" and getattr(self, item.name) is not None
         }
         return replace(self, **moved)
 
 
 class StepSampler:
-    """Draws training steps; step n is the same whenever it is asked for, so that runs resume."""
+    """Draws training steps; step n is the same whenever it is asked for, so that runs resume.
+
+    Args:
+        interactions: The train events.
+        num_items: Items of the catalogue.
+        num_edges: Messages of the graph.
+        config: Settings.
+        seed: Of all draws.
+        parts: Draws what a step propagates over; None: each does over everything. With it, every
+            user comes once before any comes again.
+    """
 
     def __init__(
         self,
@@ -69,41 +84,58 @@ class StepSampler:
         num_edges: int,
         config: TowersConfig,
         seed: int,
+        parts: PartSampler | None = None,
     ) -> None:
         self.interactions = interactions
         self.num_items = num_items
         self.num_edges = num_edges
         self.config = config
         self.seed = seed
+        self.parts = parts
         self.positive_place = np.cumsum(interactions.positive) - 1  # event -> number of positive
         likes = np.bincount(interactions.user_idx[interactions.positive])
         self.users = np.flatnonzero(likes >= 2)
         positives = interactions.item_idx[interactions.positive]
         self.share = np.bincount(positives, minlength=num_items) / max(len(positives), 1)
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every user comes once, where steps propagate over parts."""
+        return -(-len(self.users) // self.config.users_per_step)
+
     def step(self, number: int) -> TrainingStep:
         """Return training step ``number``."""
         generator = np.random.default_rng([self.seed, number])
-        size = min(self.config.users_per_step, len(self.users))
-        users = np.sort(generator.choice(self.users, size=size, replace=False))
+        users = self._users(number, generator)
         events = _events_of(self.interactions, users)
         target, known = self._cut(events, generator)
-        kept = dropped(int(self.interactions.positive.sum()), self.config.edge_dropout, generator)
-        hidden_edges = events.number[~known & events.positive]
-        kept[torch.from_numpy(self.positive_place[hidden_edges])] = 0.0
+        left_out = self.positive_place[events.number[~known & events.positive]]
+        kept = None
+        if self.parts is None:
+            num_likes = int(self.interactions.positive.sum())
+            kept = dropped(num_likes, self.config.edge_dropout, generator)
+            kept[torch.from_numpy(left_out)] = 0.0
         rows = events.row[target]
         candidates, log_q = self._candidates(events.item_idx[target], generator)
         columns = _columns(events.item_idx[target], candidates)
         seen_columns = _columns(events.item_idx[known], candidates)
         seen = seen_columns >= 0
-        counts = np.bincount(rows, minlength=size)
+        counts = np.bincount(rows, minlength=len(users))
+        histories = _histories(self.interactions, users, events, known)
+        num_items, num_asked = self.num_items, self.num_items
+        triples_kept, part = None, None
+        if self.parts is None:
+            triples_kept = dropped(self.num_edges, self.config.edge_dropout, generator)
+        else:
+            asked = np.arange(num_items)
+            if len(candidates):
+                asked = np.union1d(candidates, histories.item_idx)
+            part = self.parts.around(asked, left_out, int(generator.integers(2**61)))
+            num_items, num_asked = len(part.items), len(asked)
+            candidates = np.searchsorted(asked, candidates)
+            histories = replace(histories, item_idx=np.searchsorted(asked, histories.item_idx))
         return TrainingStep(
-            inputs=UserInputs.of(
-                _histories(self.interactions, users, events, known),
-                self.num_items,
-                self.config,
-                differentiable=True,
-            ),
+            inputs=UserInputs.of(histories, num_asked, self.config, differentiable=True),
             candidates=torch.from_numpy(candidates),
             log_q=log_q,
             seen_rows=torch.from_numpy(events.row[known][seen]),
@@ -112,10 +144,20 @@ class StepSampler:
             columns=torch.from_numpy(columns),
             weights=torch.from_numpy((counts[rows] ** -0.5).astype(np.float32)),
             interactions_kept=kept,
-            triples_kept=dropped(self.num_edges, self.config.edge_dropout, generator),
-            hidden=torch.from_numpy(generator.random(self.num_items) < self.config.hidden_items),
+            triples_kept=triples_kept,
+            hidden=torch.from_numpy(generator.random(num_items) < self.config.hidden_items),
             seed=int(generator.integers(2**31)),
+            part=part,
         )
+
+    def _users(self, number: int, generator: np.random.Generator) -> IntArray:
+        """Return the users of a step, ascending."""
+        size = min(self.config.users_per_step, len(self.users))
+        if self.parts is None:
+            return np.sort(generator.choice(self.users, size=size, replace=False))
+        epoch, place = divmod(number, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch, 1]).permutation(self.users)
+        return np.sort(order[place * size : (place + 1) * size])
 
     def _candidates(
         self, targets: IntArray, generator: np.random.Generator

@@ -37,6 +37,11 @@ class TowersConfig(BaseModel):
     """Entities with fewer triples, items apart, are left out of propagation."""
     use_interaction_graph: bool = True
     """Whether items also hear from items that the same train users liked."""
+    sampled_above: int = Field(10_000_000, ge=0)
+    """Messages of the graph, two a triple, and likes together above which a step propagates over a
+    drawn part of them."""
+    neighbours: int = Field(5, ge=1)
+    """Neighbours drawn for each node of such a part."""
 
     sequence: Literal["attention", "gru", "off"] = "attention"
     """How the recent events are read: attention from the last one, a GRU, or not at all."""

@@ -18,6 +18,7 @@ from kgrec.data.task import EvaluationTask
 from kgrec.errors import ConfigError
 from kgrec.models.fit_result import CurvePoint, FitResult, Progress
 from kgrec.models.hybrid import TwoTowers
+from kgrec.models.row_updates import RowAdam, RunningMean
 from kgrec.models.sampling import StepSampler, TrainingStep
 from kgrec.models.top_items import top_of_scores
 from kgrec.models.towers_config import TowersConfig
@@ -88,7 +89,7 @@ class TowersModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam with the configured rate and L2."""
         config = self.model.config
-        return torch.optim.Adam(self.parameters(), lr=config.learning_rate, weight_decay=config.l2)
+        return RowAdam(self.parameters(), lr=config.learning_rate, weight_decay=config.l2)
 
 
 class TowersData(lightning.LightningDataModule):
@@ -137,20 +138,18 @@ class _Looks(lightning.Callback):
         self.best_step = 0
         self.best_weights: dict[str, Tensor] = {}
         self.losses: list[Tensor] = []
-        self.mean_weights = _copied(model)
+        self.mean = RunningMean(model, model.config.average_decay)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        device = self.model.device
-        self.mean_weights = {name: w.to(device) for name, w in self.mean_weights.items()}
+        self.mean.to(self.model.device)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.mean.before(int(trainer.global_step) + 1)
 
     def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
         outputs = args[1]
         self.losses.append(outputs["loss"].detach())
-        step = int(trainer.global_step)
-        decay = min(self.model.config.average_decay, step / (step + 9))  # forgets the first weights
-        with torch.no_grad():
-            for name, weight in self.model.named_parameters():
-                self.mean_weights[name].lerp_(weight, 1.0 - decay)
+        self.mean.after(int(trainer.global_step))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         step = int(trainer.global_step)
@@ -162,11 +161,12 @@ class _Looks(lightning.Callback):
                 "lower learning_rate"
             )
         best = max((point.ndcg or 0.0 for point in self.curve), default=-1.0)
-        ndcg = self._validate()
+        mean = self.mean.whole(step)
+        ndcg = self._validate(mean)
         self.curve.append(CurvePoint(step, loss, ndcg))
         if ndcg is None or ndcg > best:
             self.best_step = step
-            self.best_weights = {name: w.cpu().clone() for name, w in self.mean_weights.items()}
+            self.best_weights = {name: w.cpu().clone() for name, w in mean.items()}
         elif self._looks_since_best() >= self.model.config.patience:
             trainer.should_stop = True
         if self.checkpoint is not None:
@@ -174,12 +174,12 @@ class _Looks(lightning.Callback):
         if self.progress is not None:
             self.progress(step, self.steps, loss)
 
-    def _validate(self) -> float | None:
+    def _validate(self, mean: dict[str, Tensor]) -> float | None:
         """Return NDCG@20 with the mean weights; training goes on with its own."""
         if self.validation is None:
             return None
         last = _copied(self.model)
-        self.model.load_state_dict(self.mean_weights)
+        self.model.load_state_dict(mean)
         ndcg = validation_ndcg(self.model, self.validation)
         self.model.load_state_dict(last)
         return ndcg
@@ -192,14 +192,14 @@ class _Looks(lightning.Callback):
             "curve": [[point.step, point.loss, point.ndcg] for point in self.curve],
             "best_step": self.best_step,
             "best_weights": self.best_weights,
-            "mean_weights": self.mean_weights,
+            "mean_weights": self.mean.weights,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.curve = [CurvePoint(*point) for point in state_dict["curve"]]
         self.best_step = state_dict["best_step"]
         self.best_weights = state_dict["best_weights"]
-        self.mean_weights = state_dict["mean_weights"]
+        self.mean.load(state_dict["mean_weights"], self.curve[-1].step)
 
 
 def _copied(model: TwoTowers) -> dict[str, Tensor]:

@@ -56,7 +56,7 @@ class KGINNetwork(Network):
         sizes: KGINSizes,
     ) -> None:
         super().__init__()
-        self.sizes, self.graph = sizes, graph
+        self.sizes, self.num_items, self.messages = sizes, graph.num_items, graph.messages
         dim = sizes.embedding_dim
         self.nodes = nn.Parameter(torch.randn(graph.num_nodes, dim) * 0.1)
         self.relations = nn.Parameter(1.0 + 0.1 * torch.randn(graph.num_relations, dim))
@@ -68,7 +68,7 @@ class KGINNetwork(Network):
         likes = torch.from_numpy(np.bincount(user_idx, minlength=num_users).astype(np.float32))
         self.register_buffer("likes", likes, persistent=False)
         self._keep("mean_values", user_idx, num_users)
-        self._keep("fact_values", graph.target.numpy(), graph.num_nodes)
+        self._keep("fact_values", self.messages.target.numpy(), graph.num_nodes)
 
     def _keep(self, name: str, rows: IntArray, num_rows: int) -> None:
         """Register the values that make a product the mean over each row's entries."""
@@ -78,10 +78,10 @@ class KGINNetwork(Network):
 
     def facts(self, nodes: Tensor) -> Tensor:
         """Return the mean of w_r * h_v over the facts of each node, shape (num_nodes, dim)."""
-        graph = self.graph
-        ones = torch.ones(graph.select.num_edges, device=nodes.device)
-        scale = torch.repeat_interleave(self.relations, graph.pairs_of_relation, dim=0)
-        return graph.aggregate(self.fact_values, graph.select(ones, nodes) * scale)
+        facts = self.messages
+        ones = torch.ones(facts.select.num_edges, device=nodes.device)
+        scale = torch.repeat_interleave(self.relations, facts.pairs_of_relation, dim=0)
+        return facts.aggregate(self.fact_values, facts.select(ones, nodes) * scale)
 
     def intents(self) -> Tensor:
         """Return the intents, shape (num_intents, dim)."""
@@ -107,7 +107,7 @@ class KGINNetwork(Network):
             Shapes (n, dim) and (num_items, dim), the sums of their layers.
         """
         layers = self.node_layers()
-        num_items = self.graph.num_items
+        num_items = self.num_items
         count = self.likes[user].unsqueeze(1)
         means = [
             (self.operator(self.mean_values, layer[:num_items])[user] * count - layer[liked])
@@ -132,7 +132,7 @@ class KGINNetwork(Network):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.operator = self.operator.to(self.nodes.device)
-        self.graph = self.graph.to(self.nodes.device)
+        self.messages = self.messages.to(self.nodes.device)
         return self
 
 

@@ -21,11 +21,13 @@ pytestmark = [
 SMALL = TowersConfig(embedding_dim=16, steps=60, users_per_step=120, hidden_items=0.3, threads=1)
 
 
-def test_training_on_cuda_learns_what_it_learns_on_the_cpu() -> None:
+@pytest.mark.parametrize("sampled_above", [10**9, 0])  # over the whole graph, and over parts
+def test_training_on_cuda_learns_what_it_learns_on_the_cpu(sampled_above: int) -> None:
     train = planted()
     task = cold_task(train)
+    config = SMALL.model_copy(update={"sampled_above": sampled_above})
     fitted = {
-        device: TowersScorer(SMALL.model_copy(update={"device": device})).fit(train)
+        device: TowersScorer(config.model_copy(update={"device": device})).fit(train)
         for device in ("cpu", "cuda")
     }
     assert recall(fitted["cuda"].scores(task.histories), task) > 0.8

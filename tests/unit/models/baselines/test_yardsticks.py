@@ -86,13 +86,13 @@ def kgin(train: TrainingData, *, dropout: float = 0.0, intents: int = 3) -> KGIN
 
 def test_kgin_facts_are_the_relation_weighted_mean(train: TrainingData) -> None:
     network = kgin(train)
-    graph = network.graph
-    expected = torch.zeros(graph.num_nodes, 4)
-    for node in range(graph.num_nodes):
+    facts = network.messages
+    expected = torch.zeros(facts.num_nodes, 4)
+    for node in range(facts.num_nodes):
         messages = [
             network.relations[relation] * network.nodes[source]
             for target, source, relation in zip(
-                graph.target, graph.source, graph.relation, strict=True
+                facts.target, facts.source, facts.relation, strict=True
             )
             if target == node
         ]
