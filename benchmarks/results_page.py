@@ -36,9 +36,9 @@ sequence towers alone; "pipeline, no towers" goes without them as source and fea
 "shuffled" and "random" are the pipeline with every graph reader fitted on no graph, on one whose
 tails are permuted within each relation, and on one whose tails are drawn anew; "text off" reads no
 text of items or users, "ranker off" joins the sources' orders by reciprocal rank fusion.
-"as_published" is the division that came with the data; "redrawn" deals each user's parts out anew by seed, in their
-published sizes. "lightgcn", "kgin" and "sasrec" are networks of others, re-implemented from their
-papers and tuned like the baselines.
+"as_published" is the division that came with the data; "redrawn" deals each user's parts out anew
+by seed, in their published sizes. "lightgcn", "kgin" and "sasrec" are networks of others,
+re-implemented from their papers and tuned like the baselines.
 """
 
 

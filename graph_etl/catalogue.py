@@ -5,16 +5,17 @@ Attributes become triples in attributes.py; interactions are read by interaction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from graph_etl.attributes import undeclared_attributes
 from graph_etl.audit import TableAudit
-from graph_etl.cells import columns_of, composed, ids, numbers, texts
+from graph_etl.cells import columns_of, composed, ids, numbers, texts, truths
 from graph_etl.dataset_config import AttributeConfig, ItemsConfig, UsersConfig
 from graph_etl.errors import DataError
+from graph_etl.snapshot import LISTED
 from graph_etl.tables import SourceTable, TableReader
 
 
@@ -23,7 +24,8 @@ class Catalogue:
     """The items as read.
 
     Attributes:
-        items: Columns item_id, title, text, year (Int64, null where unknown), numeric.NAME.
+        items: Columns item_id, title, text, year (Int64, null where unknown), numeric.NAME; listed
+            (Boolean) where some may not be recommended.
         source: Their table; None where the items are those of the interactions.
         rows: Columns row, item_id: which row of the table each item is.
         attributes: The declared and, where the config says so, the undeclared attributes.
@@ -49,11 +51,10 @@ def read_catalogue(
     declared = [column for attribute in config.attributes for column in attribute.column]
     pieces = config.text or []
     roles = [config.id, *columns_of(pieces), *declared, *config.numeric]
-    roles += [config.year] if config.year else []
-    lenient = by_type or len(config.title) > 1
-    source = reader.read(config.table, None if lenient else [*roles, *config.title])
+    roles += [name for name in (config.year, config.listed) if name]
+    source = reader.read(config.table, None if by_type else roles, config.title)
     source.require(roles)
-    title = source.first_of(config.title)
+    title = _title_column(source, config, audit)
     attributes, numeric = undeclared_attributes(source, config, [*roles, title])
     attributes = [*config.attributes, *attributes]
     keys, kept = _keys(source, config, audit)
@@ -65,13 +66,30 @@ def read_catalogue(
     }
     for name in [*config.numeric, *numeric]:
         columns[f"numeric.{name}"] = _numeric(source, name, audit)
+    if config.listed is not None:
+        columns[LISTED] = truths(source.frame[config.listed], source.label).fill_null(True)
     separators = {column: a.separator for a in attributes for column in a.column}
-    text = composed(source, pieces, missing, separators) if pieces else columns["title"]
+    text = composed(source, pieces, missing, separators) if pieces else _named(columns)
     frame = pl.DataFrame([column.alias(name) for name, column in columns.items()])
     frame = frame.with_columns(text.alias("text")).filter(kept)
     audit.note("items without text", int((frame["text"] == "").sum()))
+    if config.listed is not None:
+        audit.note("unlisted items", int((~frame[LISTED]).sum()))
     rows = pl.DataFrame({"item_id": keys}).with_row_index("row").filter(kept)
     return Catalogue(frame, source, rows.with_columns(pl.col("row").cast(pl.Int64)), attributes)
+
+
+def bare_items(keys: Iterable[str]) -> pl.DataFrame:
+    """Return items of which only the id is known, each once; it stands for the title."""
+    found = sorted(set(keys), key=natural_order)
+    columns = {"item_id": found, "title": found, "text": [""] * len(found)}
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return frame.with_columns(pl.lit(None, pl.Int64).alias("year"))
+
+
+def natural_order(key: str) -> tuple[int, str]:
+    """Order ids by length, then text, so that "2" stands before "10"."""
+    return (len(key), key)
 
 
 def read_users(
@@ -143,6 +161,14 @@ def _copies(frame: pl.DataFrame, suspects: pl.Series) -> pl.Series:
     return copied.scatter(repeated, True)
 
 
+def _title_column(source: SourceTable, config: ItemsConfig, audit: TableAudit) -> str:
+    """Return the column of titles; where none is named and none is there, that of the ids."""
+    if "title" in config.model_fields_set or "title" in source.frame.columns:
+        return source.first_of(config.title)
+    audit.repair("no column of titles, the id stands for it", source.frame.height)
+    return config.id
+
+
 def _titles(
     source: SourceTable, column: str, keys: pl.Series, missing: Sequence[str], audit: TableAudit
 ) -> pl.Series:
@@ -153,10 +179,17 @@ def _titles(
     return titles.zip_with(titles != "", keys)
 
 
+def _named(columns: Mapping[str, pl.Series]) -> pl.Series:
+    """Return the titles as texts; an id that stands for a title says nothing of the item."""
+    title = columns["title"]
+    return title.set((title == columns["item_id"]).fill_null(True), "")
+
+
 def _years(source: SourceTable, column: str | None, size: int) -> pl.Series:
     if column is None:
         return pl.Series([None] * size, dtype=pl.Int64)
-    return numbers(source.frame[column])[0].cast(pl.Int64)
+    year = numbers(source.frame[column])[0].cast(pl.Int64)
+    return year.set(year == 0, None)  # what book lists write where they know none
 
 
 def _numeric(source: SourceTable, column: str, audit: TableAudit) -> pl.Series:

@@ -76,18 +76,22 @@ class ItemsConfig(FrozenModel):
     """Rows that stand in the table more than once, word for word: refuse them, or drop all but
     the first. Rows that share an id and differ are always refused."""
     title: Names = Field(default=["title"])
-    """Column of the title; of several names the first that the table has. Empty: the id."""
+    """Column of the title; of several names the first that the table has. Left out in a table
+    without that column, or empty: the id."""
     entity_type: str = "item"
     """Type of the items' own entities: film, book, artist."""
     year: str | None = None
     """Column of the year of publication; links facts by title and year."""
     text: Names | None = None
     """Pieces of text, each a column or a template "Genres: {genres}"; one with an empty column
-    is left out; default the title."""
+    is left out; default the title, where it is not the id."""
     attributes: list[AttributeConfig] = Field(default=[])
     """Columns that become triples."""
     numeric: list[str] = Field(default=[])
     """Columns of numbers known before any interaction: price, year; never counts of clicks."""
+    listed: str | None = None
+    """Column that says whether the item may be recommended: yes or no, true or false, 1 or 0; an
+    empty cell is a yes. An item that may not, since it is sold no longer, still tells of tastes."""
     undeclared: Literal["ignore", "by_type"] = "ignore"
     """by_type: columns with a RecBole type that nothing above names become numeric (float) or
     attributes "has_COLUMN" (token, token_seq)."""
@@ -145,8 +149,8 @@ class PositiveConfig(FrozenModel):
     """Kinds of events that count as liked."""
 
 
-class InteractionsConfig(FrozenModel):
-    """Who did what with which item."""
+class EventsConfig(FrozenModel):
+    """Who did what with which item: columns and rules of such tables."""
 
     table: Tables | None = None
     """The table, or several of the same form, read one after another."""
@@ -175,8 +179,6 @@ class InteractionsConfig(FrozenModel):
     """Columns of circumstances (device, hour), kept as context.NAME."""
     positive: PositiveConfig = PositiveConfig()
     """When an interaction counts as liked."""
-    unknown_items: Literal["refuse", "drop", "add"] = "drop"
-    """What to do with rows whose item is not in the catalogue."""
     bad_timestamps: Literal["refuse", "drop"] = "refuse"
     """What to do with rows whose time is empty, NaN or no time."""
     bad_values: Literal["refuse", "drop", "keep"] = "drop"
@@ -193,6 +195,27 @@ class InteractionsConfig(FrozenModel):
                 "places of the items stand for times"
             )
         return self
+
+
+class InteractionsConfig(EventsConfig):
+    """Who did what with which item."""
+
+    unknown_items: Literal["refuse", "drop", "add"] = "drop"
+    """What to do with rows whose item is not in the catalogue."""
+
+
+class OutsideConfig(EventsConfig):
+    """What users did with things outside the catalogue: they tell of tastes, no list shows them.
+
+    Each thing becomes an unlisted item. Rows of items of the catalogue are left out, whatever they
+    say: what users did with those stands in ``interactions`` alone, so that nothing of a test part
+    comes in by this door.
+    """
+
+    title: str | None = None
+    """Column of the thing's title; left out or empty, the id stands for it."""
+    min_users: int = Field(default=2, ge=1)
+    """Things that fewer users met are left out: one user alone ties nothing together."""
 
 
 class LinkTableConfig(FrozenModel):
@@ -302,6 +325,8 @@ class DatasetConfig(FrozenModel):
     """What is known of users."""
     interactions: InteractionsConfig
     """Who did what."""
+    outside: list[OutsideConfig] = Field(default=[])
+    """Who did what with things that are not in the catalogue."""
     triples: list[TriplesConfig] = Field(default=[])
     """External graphs."""
     facts: list[FactsConfig] = Field(default=[])
@@ -312,6 +337,16 @@ class DatasetConfig(FrozenModel):
     """Which spellings of attribute entities become one entity."""
     gates: GateConfig = GateConfig()
     """How much a build may differ from the published version."""
+
+    @model_validator(mode="after")
+    def _parts_alike(self) -> Self:
+        for one in self.outside:
+            if (one.splits is None) != (self.interactions.splits is None):
+                raise ValueError(
+                    "expected 'splits' both in interactions and in outside, or in neither; rows "
+                    "that every model may learn from are 'splits: {train: TABLE}'"
+                )
+        return self
 
     @model_validator(mode="after")
     def _types_apart(self) -> Self:

@@ -25,9 +25,12 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MANIFEST_DIGEST = "manifest.json.sha256"
 
+LISTED = "listed"
+"""Column of `items`, Boolean: the item may be recommended; absent where all may."""
+
 # Required columns of each table. Beyond these, `items` and `users` may carry "numeric.NAME"
-# (Float64) and "attribute.NAME" (String or List(String)) columns, `interactions` "context.NAME",
-# and `triples` the "evidence.NAME" columns of what was extracted from text.
+# (Float64) and "attribute.NAME" (String or List(String)) columns, `items` LISTED, `interactions`
+# "context.NAME", and `triples` the "evidence.NAME" columns of what was extracted from text.
 TABLES: Mapping[str, Mapping[str, pl.DataType]] = {
     "entities": {
         "entity_idx": pl.Int64(),  # dense 0..n-1, the row number

@@ -15,7 +15,13 @@ import polars as pl
 
 from graph_etl.attributes import STATEMENT, Subjects, run_id_of, statements_of
 from graph_etl.audit import BuildAudit
-from graph_etl.catalogue import Catalogue, read_catalogue, read_users
+from graph_etl.catalogue import (
+    Catalogue,
+    bare_items,
+    natural_order,
+    read_catalogue,
+    read_users,
+)
 from graph_etl.dataset_config import DatasetConfig
 from graph_etl.entities import GraphTables, graph_tables, item_entity_id
 from graph_etl.errors import DataError
@@ -36,7 +42,8 @@ from graph_etl.graph_schema import (
 )
 from graph_etl.interactions import read_interactions
 from graph_etl.left_out_users import LeaveOut, without_users
-from graph_etl.snapshot import TABLES
+from graph_etl.outside import with_outside
+from graph_etl.snapshot import LISTED, TABLES
 from graph_etl.tables import TableReader
 
 if TYPE_CHECKING:
@@ -83,6 +90,9 @@ def snapshot_tables(
     if leave_out is not None:
         users, rows = without_users(users, rows, leave_out, audit)
     catalogue, rows = _with_known_items(config, catalogue, rows, audit)
+    if config.outside:
+        tell("reading what lies outside the catalogue", 0.3)
+        catalogue, rows = with_outside(config.outside, reader, catalogue, rows, leave_out, audit)
     users = _with_all_users(users, rows, audit)
     tell("reading attributes", 0.4)
     statements, relations = _statements(config, catalogue, reader, audit)
@@ -127,7 +137,7 @@ def _with_known_items(
     rule = config.interactions.unknown_items
     if catalogue is None:
         nobody = pl.DataFrame(schema={"row": pl.Int64, "item_id": pl.String})
-        catalogue = Catalogue(_bare_items([]), None, nobody, [])
+        catalogue = Catalogue(bare_items([]), None, nobody, [])
         rule = "add"
     if rule != "add":
         rows = without_unknown(rows, catalogue.items["item_id"], audit)
@@ -140,7 +150,7 @@ def _with_known_items(
             "drop' or 'add' in dataset.yaml"
         )
     if unknown.height and rule == "add":
-        new = _bare_items(sorted(unknown["item_id"].unique().to_list(), key=_natural))
+        new = bare_items(unknown["item_id"])
         audit.table("items").note("added from the interactions", new.height)
         joined = pl.concat([catalogue.items, new], how="diagonal")
         catalogue = Catalogue(joined, catalogue.source, catalogue.rows, catalogue.attributes)
@@ -158,22 +168,10 @@ def _with_known_items(
     return catalogue, rows
 
 
-def _bare_items(keys: list[str]) -> pl.DataFrame:
-    """Return items of which only the id is known; it stands for the title."""
-    columns = {"item_id": keys, "title": keys, "text": [""] * len(keys)}
-    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-    return frame.with_columns(pl.lit(None, pl.Int64).alias("year"))
-
-
-def _natural(key: str) -> tuple[int, str]:
-    """Order ids by length, then text, so that "2" stands before "10"."""
-    return (len(key), key)
-
-
 def _with_all_users(users: pl.DataFrame, rows: pl.DataFrame, audit: BuildAudit) -> pl.DataFrame:
     known = users["user_id"].implode()
     fresh = rows["user_id"].unique()
-    new = sorted(fresh.filter(~fresh.is_in(known)).to_list(), key=_natural)
+    new = sorted(fresh.filter(~fresh.is_in(known)).to_list(), key=natural_order)
     audit.table("users").note("added from the interactions", len(new))
     added = pl.DataFrame({"user_id": pl.Series(new, dtype=pl.String)})
     return pl.concat([users, added], how="diagonal").with_columns(
@@ -350,7 +348,7 @@ def _indexed(
     interactions = rows.join(
         users.select("user_idx", "user_id"), on="user_id", how="left", maintain_order="left"
     ).join(items.select("item_idx", "item_id"), on="item_id", how="left", maintain_order="left")
-    extra = [column for column in items.columns if column.startswith("numeric.")]
+    extra = [name for name in items.columns if name.startswith("numeric.") or name == LISTED]
     frames = {
         "entities": graph.entities,
         "relation_types": graph.relation_types,
@@ -395,6 +393,7 @@ def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     further = [
         column
         for column in frame.columns
-        if column.startswith(("numeric.", "attribute.", "context.")) or column in EVIDENCE
+        if column.startswith(("numeric.", "attribute.", "context."))
+        or column in (*EVIDENCE, LISTED)
     ]
     return frame.select(*required, *further)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kgrec.data.dataset import Items, Users
+from graph_etl.snapshot import LISTED
+from kgrec.data.dataset import Items, Users, listed_items
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import Interactions
 from kgrec.data.strings import StringColumn, Strings
@@ -39,6 +40,7 @@ def tables_of(train: TrainingData) -> dict[str, pl.DataFrame]:
                 "title": _text(items.titles),
                 "text": _text(items.texts),
                 **{f"numeric.{name}": column for name, column in items.numeric.items()},
+                **({} if items.listed is None else {LISTED: items.listed}),
             }
         ),
         "users": pl.DataFrame(
@@ -83,6 +85,7 @@ def items_from(tables: Mapping[str, pl.DataFrame]) -> Items:
         titles=StringColumn.of(table["title"]),
         texts=StringColumn.of(table["text"]),
         numeric=_numeric(table),
+        listed=listed_items(table),
     )
 
 

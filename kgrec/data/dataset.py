@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from graph_etl.snapshot import Snapshot, load_snapshot
+from graph_etl.snapshot import LISTED, Snapshot, load_snapshot
 from kgrec.data.graph import KnowledgeGraph
-from kgrec.data.interactions import Interactions
+from kgrec.data.interactions import BoolArray, Interactions
 from kgrec.data.strings import StrArray, Strings
 
 
@@ -25,12 +25,15 @@ class Items:
         ids, titles, texts: num_items strings; texts are "" where there is none.
         numeric: Name -> shape (num_items,), float32, NaN where unknown. Known before any
             interaction: never counts or averages of what users did.
+        listed: Shape (num_items,), bool: items that may be recommended; the others only tell of
+            tastes. None: all may.
     """
 
     ids: Strings
     titles: Strings
     texts: Strings
     numeric: Mapping[str, npt.NDArray[np.float32]]
+    listed: BoolArray | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def dataset_from_snapshot(snapshot: Snapshot, seed: int = 0) -> Dataset:
             titles=_strings(snapshot.items["title"]),
             texts=_strings(snapshot.items["text"]),
             numeric=_numeric(snapshot.items),
+            listed=listed_items(snapshot.items),
         ),
         users=Users(
             ids=_strings(snapshot.users["user_id"]),
@@ -132,6 +136,13 @@ def dataset_from_snapshot(snapshot: Snapshot, seed: int = 0) -> Dataset:
         has_time=has_time,
         details=dict(snapshot.manifest.get("dataset", {})),
     )
+
+
+def listed_items(items: pl.DataFrame) -> BoolArray | None:
+    """Return which items of a table may be recommended; None where all may."""
+    if LISTED not in items.columns or items[LISTED].all():
+        return None
+    return items[LISTED].to_numpy().astype(np.bool_)
 
 
 def _strings(column: pl.Series) -> StrArray:

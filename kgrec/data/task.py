@@ -21,7 +21,7 @@ class EvaluationTask:
         target_indptr: Shape (B + 1,), int64; user b's answers are
             target_items[target_indptr[b]:target_indptr[b + 1]], never empty.
         target_items: Shape (num_targets,), int64, no item twice for a user, none in the history.
-        allowed: Shape (num_items,), bool: the items that are ranked; None for the whole catalogue.
+        allowed: Shape (num_items,), bool: the items that are ranked; None for all items.
         masked_indptr, masked_items: Ragged as the targets: items that the user had interacted with
             before the cut and that the model is not told of (a published protocol that learns from
             train alone). They stand in no list; None where the histories tell everything.

@@ -169,7 +169,7 @@ def score_pairs(
         DataError: A file cannot be read, a column is missing or is there already.
     """
     bulk_tables.check_name(out)
-    table = bulk_tables.read_table(pairs)
+    table = bulk_tables.read_table(pairs, (user_column, item_column))
     bulk_tables.require(table, (user_column, item_column), pairs)
     if "score" in table.columns:
         raise DataError(

@@ -97,6 +97,7 @@ def build_index(path: Path, config: IndexConfig, source: str = "towers") -> Rebu
             metrics={**manifest["metrics"], "indexes": pipeline.describe()["indexes"]},
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
+        encoder=artifact.encoder,
     )
     if path.is_file():
         publish(folder, path)

@@ -70,7 +70,9 @@ class Pipeline(Scorer):
     ) -> None:
         self.config, self.state, self.warm, self.cold = config, state, warm, cold
         self.likes, self.preselection = likes, preselection
-        self.generator = CandidateGenerator(sources, config.candidates, state.cold, indexes)
+        self.generator = CandidateGenerator(
+            sources, config.candidates, state.cold, indexes, state.listed
+        )
         self.builder = FeatureBuilder(state)
 
     @property
@@ -180,8 +182,11 @@ class Pipeline(Scorer):
         """Return the k best items, as Scorer.top says.
 
         With ``allowed``, the sources are asked for their best allowed items, so that a narrow
-        filter still finds candidates of every source.
+        filter still finds candidates of every source. Unlisted items stand in no list.
         """
+        listed = self.state.listed
+        if listed is not None:
+            allowed = listed if allowed is None else allowed & listed
         if not exclude_history or allowed is None:
             return super().top(
                 histories, k, exclude_history=exclude_history, allowed=allowed, seed=seed

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from kgrec.data.interactions import FloatArray
+from kgrec.models.text.side import TextVectors, vectors_of
 from kgrec.ranking.behaviour import Behaviour
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.ranker import RankingRows
@@ -40,7 +41,7 @@ def cache_key(
     window: Window,
     sources: dict[str, dict[str, Any]],
     config: PipelineConfig,
-    text_vectors: FloatArray | None,
+    text_vectors: TextVectors | None,
 ) -> str:
     """Return a checksum of all that the rows of a window depend on.
 
@@ -48,7 +49,7 @@ def cache_key(
         window: The cut.
         sources: Name -> what ``describe`` says of each source.
         config: Depths, windows and features; its rankers do not count.
-        text_vectors: Shape (num_items, dim), or None.
+        text_vectors: Shape (num_items, dim), what gives those of the window, or None.
     """
     settings = config.model_dump(
         mode="json", include={"candidates", "features", "windows", "negatives", "history_events"}
@@ -58,7 +59,10 @@ def cache_key(
     arrays: list[Any] = [events.user_idx, events.item_idx, events.timestamp, events.value]
     arrays += [events.positive, window.histories.user_idx, window.label_items]
     arrays += [graph.head, graph.relation, graph.tail]
-    for array in arrays if text_vectors is None else [*arrays, text_vectors]:
+    if window.train.dataset.items.listed is not None:
+        arrays.append(window.train.dataset.items.listed)
+    texts = vectors_of(text_vectors, window.train)
+    for array in arrays if texts is None else [*arrays, texts]:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:20]
 

@@ -86,7 +86,8 @@ def make_windows(train: TrainingData, config: WindowConfig) -> list[Window]:
     """
     events, rng = train.interactions, np.random.default_rng((config.seed, train.seed))
     folds = np.full(train.num_items, -1)
-    touched = rng.permutation(np.unique(events.item_idx))
+    listed = _of_listed(train)
+    touched = rng.permutation(np.unique(events.item_idx[listed]))
     if config.hidden_folds:
         folds[touched] = np.arange(len(touched)) % config.hidden_folds
     windows = []
@@ -95,7 +96,7 @@ def make_windows(train: TrainingData, config: WindowConfig) -> list[Window]:
         hidden = folds == number
         seen = before & ~hidden[events.item_idx]
         later = asked & ~hidden[events.item_idx]
-        wanted = events.positive & (later | hidden[events.item_idx])
+        wanted = events.positive & listed & (later | hidden[events.item_idx])
         windows.append(_window(train, config, number, seen, later, wanted, rng))
     return windows
 
@@ -111,7 +112,7 @@ def make_cold_windows(train: TrainingData, config: WindowConfig) -> list[Window]
     """
     events = train.interactions
     rng = np.random.default_rng((config.seed, train.seed, 1))
-    touched = rng.permutation(np.unique(events.item_idx))
+    touched = rng.permutation(np.unique(events.item_idx[_of_listed(train)]))
     folds = np.full(train.num_items, -1)
     folds[touched] = np.arange(len(touched)) % max(config.cold_folds, 1)
     windows = []
@@ -133,11 +134,17 @@ def _cut(
         cut = high - config.label_share
         until = min(1.0, cut + (config.reach_share or config.label_share))
         return user_window(events, 0.0, cut), user_window(events, cut, until)
-    order = np.lexsort((rng.random(len(events)), events.user_idx))
-    shuffled = user_window(events.take(order), 0.0, 1.0 - config.label_share)
-    before = np.empty(len(events), dtype=bool)
-    before[order] = shuffled
+    listed = np.flatnonzero(_of_listed(train))  # the others are never asked for
+    order = listed[np.lexsort((rng.random(len(listed)), events.user_idx[listed]))]
+    before = np.ones(len(events), dtype=bool)
+    before[order] = user_window(events.take(order), 0.0, 1.0 - config.label_share)
     return before, ~before
+
+
+def _of_listed(train: TrainingData) -> BoolArray:
+    """Return which train events are of items that may be recommended, shape (n,), bool."""
+    listed, items = train.dataset.items.listed, train.interactions.item_idx
+    return np.ones(len(items), dtype=np.bool_) if listed is None else listed[items]
 
 
 def _window(

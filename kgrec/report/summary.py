@@ -38,10 +38,13 @@ def _data(report: ReportInput) -> Markup:
         if data.graph.num_triples
         else ", and no facts in the graph"
     )
+    items = wording.counted(data.num_items, "item")
+    if data.items.listed is not None:
+        items += f", {wording.count(int((~data.items.listed).sum()))} of them never recommended"
     sentence = [
         "Data: ",
         tag("strong", from_data(data.name)),
-        f" ({wording.counted(data.num_users, 'user')}, {wording.counted(data.num_items, 'item')}, "
+        f" ({wording.counted(data.num_users, 'user')}, {items}, "
         f"{wording.counted(len(events), 'interaction')}, of which {wording.count(likes)} are likes"
         f"{facts}).",
     ]

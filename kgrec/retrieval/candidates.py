@@ -131,6 +131,7 @@ class CandidateGenerator:
         cold: Shape (num_items,), bool: items without train events.
         indexes: Name of a source with item and user vectors -> index over its item vectors, asked
             where the catalogue is too large for dense scores.
+        listed: Shape (num_items,), bool: the items that may be candidates; None for all.
 
     Raises:
         ConfigError: There is no source, or a quota names one that does not exist.
@@ -142,6 +143,7 @@ class CandidateGenerator:
         config: CandidateConfig,
         cold: BoolArray,
         indexes: Mapping[str, VectorIndex] | None = None,
+        listed: BoolArray | None = None,
     ) -> None:
         if not sources:
             raise ConfigError("Expected at least one candidate source, got none")
@@ -158,9 +160,10 @@ class CandidateGenerator:
             )
         self.sources = dict(sources)
         self.config = config
-        self.cold = cold
+        self.cold = cold if listed is None else cold & listed
+        self.listed = listed
         self.indexes = dict(indexes or {})
-        self._cold_items = np.flatnonzero(cold)
+        self._cold_items = np.flatnonzero(self.cold)
         self._vectors_of_cold: dict[str, FloatArray] = {}
 
     @property
@@ -184,7 +187,7 @@ class CandidateGenerator:
         self, histories: HistoryBatch, filters: Sequence[BoolArray | None], *, seed: int = 0
     ) -> list[Candidates]:
         """Return the union under each of several filters; the sources are asked only once."""
-        filters = [None if one is None or one.all() else one for one in filters]
+        filters = [self._narrowed(one) for one in filters]
         parts: list[list[Candidates]] = [[] for _ in filters]
         for batch in histories.batches(self._batch_size()):
             answers = self._answers(batch)
@@ -235,6 +238,12 @@ class CandidateGenerator:
         told = self._measure(histories, indptr, item_idx, answers, reference)
         return replace(told, added=tuple(added))
 
+    def _narrowed(self, allowed: BoolArray | None) -> BoolArray | None:
+        """Return which listed items are allowed; None where all of them are."""
+        if allowed is None or self.listed is None:
+            return None if allowed is None or allowed.all() else allowed
+        return None if allowed[self.listed].all() else allowed & self.listed
+
     def _measure(
         self,
         histories: HistoryBatch,
@@ -283,10 +292,11 @@ class CandidateGenerator:
         return self._vectors_of_cold[name]
 
     def _references(self, answers: list[Answers], seed: int) -> list[TopItems]:
-        """Return the best items of each source before any filter: what ranks and z refer to."""
+        """Return each source's best items before any filter: what ranks and z refer to."""
         depths = [max(self.config.depth, self.config.quota_of(name)) for name in self.names]
         return [
-            source.top(depth + 1, None, seed) for source, depth in zip(answers, depths, strict=True)
+            source.top(depth + 1, self.listed, seed)
+            for source, depth in zip(answers, depths, strict=True)
         ]
 
     def _row_bytes(self) -> int:

@@ -142,6 +142,7 @@ def extended_items(items: Items, new: Sequence[NewItem]) -> Items:
         titles=_with(items.titles, [item.title for item in new]),
         texts=_with(items.texts, [item.text or item.title for item in new]),
         numeric=numeric,
+        listed=None if items.listed is None else np.append(items.listed, np.ones(len(new), bool)),
     )
 
 

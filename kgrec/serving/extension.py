@@ -158,6 +158,8 @@ class Extension:
         }
         if "text" in state.arrays:
             more["text"] = text
+        if state.listed is not None:
+            more["listed"] = np.ones(count, dtype=np.bool_)
         slots = [self._slots_of(found) for found in edges]
         if self._slots:
             more["slots"] = np.concatenate([*slots, np.empty(0, dtype=np.int64)])

@@ -79,7 +79,7 @@ class ServedModel:
         )
         self._complements = MadeOnce(lambda: Complements(artifact, self._explainer.co_likes))
         self._answerer = Answerer(artifact, self.catalogue, self._reasons)
-        self._there = self._all_but(removed)
+        self._there, self._removed = self._all_but(removed)
 
     @cached_property
     def _unit_vectors(self) -> FloatArray | None:
@@ -242,7 +242,7 @@ class ServedModel:
     def row_of(self, item_id: UserId) -> int:
         """Return the item's row in the arrays."""
         row = self.catalogue.require(item_id)
-        if not self._there[row]:
+        if row in self._removed:
             raise UnknownItemError(
                 f"Expected an item that is there, got {item_id!r}, which was removed; add it again "
                 "with add_item()"
@@ -295,7 +295,7 @@ class ServedModel:
     def without(self, removed: frozenset[str]) -> ServedModel:
         """Return the same model with other items removed; the two share all else."""
         other = copy.copy(self)
-        other._there = self._all_but(removed)
+        other._there, other._removed = self._all_but(removed)
         return other
 
     def allowed_by(self, filters: Filters) -> BoolArray:
@@ -337,10 +337,13 @@ class ServedModel:
             return self._there
         return np.asarray(self._filter.allowed(filters, exclude) & self._there)
 
-    def _all_but(self, removed: frozenset[str]) -> BoolArray:
-        there = np.ones(len(self.catalogue), dtype=np.bool_)
-        there[self.catalogue.rows(removed)] = False
-        return there
+    def _all_but(self, removed: frozenset[str]) -> tuple[BoolArray, frozenset[int]]:
+        """Return which items an answer may hold, and the rows of those that were removed."""
+        listed = self.catalogue.items.listed
+        there = np.ones(len(self.catalogue), dtype=np.bool_) if listed is None else listed.copy()
+        rows = self.catalogue.rows(removed)
+        there[rows] = False
+        return there, frozenset(rows.tolist())
 
     def _about_items(self, ranked: Sequence[Ranked], reason: str) -> Recommendations:
         return Recommendations(self._answerer.items(ranked), False, self.artifact_id, reason)

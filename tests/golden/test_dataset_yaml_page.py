@@ -34,6 +34,7 @@ PARTS: tuple[tuple[str, type[FrozenModel]], ...] = (
     ("interactions.timestamp", sections.TimestampConfig),
     ("interactions.event", sections.EventConfig),
     ("interactions.positive", sections.PositiveConfig),
+    ("outside", sections.OutsideConfig),
     ("triples", sections.TriplesConfig),
     ("triples.link", sections.LinkTableConfig),
     ("triples.names", sections.EntityNamesConfig),

@@ -2,6 +2,7 @@
 
 import shutil
 
+import polars as pl
 import pytest
 
 from graph_etl.dataset_yaml import load_dataset_config
@@ -44,6 +45,36 @@ def test_last_fm_with_its_published_split(data_dir, tmp_path):
     parts = dict(result.snapshot.interactions["context.split"].value_counts().iter_rows())
     assert sum(parts.values()) == 21_173
     assert set(parts) == {"train", "valid", "test"}
+
+
+def test_last_fm_with_plays_of_artists_outside_its_catalogue(data_dir, tmp_path):
+    folder = data_dir / "lastfm-hetrec"
+    assert recognise(folder) == "lastfm-rich"
+    plain = build(folder / "recbole_lightkg", out=tmp_path / "plain").snapshot
+    result = build(folder, out=tmp_path)
+    snapshot = result.snapshot
+    # the ids are the same: each published like is a play of HetRec with the same count, and HetRec
+    # has no other plays of these artists; all of them stay out
+    raw = pl.read_csv(folder / "raw" / "user_artists.dat", separator="\t", infer_schema=False)
+    raw.columns = ["user_id", "item_id", "plays"]
+    ours = plain.interactions.select(
+        user_id=plain.users["user_id"].gather(plain.interactions["user_idx"]),
+        item_id=plain.items["item_id"].gather(plain.interactions["item_idx"]),
+        plays=plain.interactions["value"].cast(pl.Int64).cast(pl.String),
+    )
+    assert ours.join(raw, on=ours.columns, how="anti").height == 0
+    told = result.audit["tables"]["outside.1"]
+    assert told["dropped"]["in the catalogue"] == ours.height == 21_173
+    # nothing of the catalogue but what was published, in the parts that were published
+    items = snapshot.items.select("item_idx", "item_id", "listed")
+    assert set(items.filter("listed")["item_id"]) == set(plain.items["item_id"])
+    rows = snapshot.interactions.join(items, on="item_idx")
+    parts = dict(rows.filter("listed")["context.split"].value_counts().iter_rows())
+    assert parts == dict(plain.interactions["context.split"].value_counts().iter_rows())
+    outside = rows.filter(~pl.col("listed"))
+    assert outside["context.split"].unique().to_list() == ["train"]
+    assert outside.height == told["rows_kept"] == 62_897
+    assert snapshot.triples.height == 15_518
 
 
 def test_ml_100k_with_its_freebase_graph(data_dir, tmp_path):

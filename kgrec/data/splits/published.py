@@ -137,7 +137,9 @@ def published_roles(
         _carve_validation(events, roles, config)
         details["validation"] = f"last {config.val_fraction} of each user's train events"
     if config.name == "redrawn":
-        return _dealt_anew(events, roles, config.seed), details
+        listed = dataset.items.listed
+        dealt = np.ones(len(events), dtype=np.bool_) if listed is None else listed[events.item_idx]
+        roles[dealt] = _dealt_anew(events.take(dealt), roles[dealt], config.seed)
     return roles, details
 
 

@@ -184,10 +184,13 @@ class Split:
         before: Interactions | None = None,
     ) -> dict[str, EvaluationTask]:
         hidden = self._with_roles(target)
-        make = partial(make_task, known=known, hidden=hidden, before=before)
+        listed = self.dataset.items.listed
+        make = partial(make_task, known=known, hidden=hidden, before=before, allowed=listed)
         prefix = f"{self.name}/{part}"
         if self.name == "cold_items":
             cold = self._items_of(target)
+            if listed is not None:
+                cold, ranked = cold & listed, listed if ranked is None else ranked & listed
             tasks = {
                 "among_all": make(f"{prefix}/among_all", allowed=ranked),
                 "among_cold": make(f"{prefix}/among_cold", allowed=cold),
@@ -205,8 +208,9 @@ class Split:
         if not len(tasks[self.primary_slice]):
             raise DataError(
                 f"Expected users with hidden positives in {prefix}/{self.primary_slice}, got none "
-                f"among {len(hidden)} held-out events; use larger fractions, another seed or a "
-                "looser rule for positives"
+                f"among {len(hidden)} held-out events; use a looser rule for positives, another "
+                "seed, or, where users have three events or fewer, 'split: global_time', which "
+                "needs times"
             )
         return {name: task for name, task in tasks.items() if len(task)}
 
@@ -248,7 +252,7 @@ def make_split(
     if published is not None:
         roles, extra = published_roles(dataset, events, published, config)
     else:
-        roles, extra = assign_roles(events, config, dataset.has_time), {}
+        roles, extra = _assigned(events, config, dataset), {}
     return split_from_roles(config, dataset, events, roles, extra)
 
 
@@ -272,6 +276,17 @@ def split_from_roles(
     }
     empty = replace(dataset, interactions=dataset.interactions.take(np.empty(0, dtype=np.int64)))
     return Split(config, empty, facts, events, roles)
+
+
+def _assigned(events: Interactions, config: SplitConfig, dataset: Dataset) -> RoleArray:
+    """Return each event's role; an unlisted item is none that can be held out as cold."""
+    listed = dataset.items.listed
+    if config.name != "cold_items" or listed is None:
+        return assign_roles(events, config, dataset.has_time)
+    roles = np.full(len(events), Role.TRAIN, dtype=np.int8)
+    own = listed[events.item_idx]
+    roles[own] = assign_roles(events.take(own), config, dataset.has_time)
+    return roles
 
 
 def _sliced(task: EvaluationTask, name: str, rows: BoolArray) -> EvaluationTask:

@@ -110,7 +110,7 @@ def folders(tmp_path):
 
 def test_every_mapping_loads_and_says_what_it_is():
     names = mapping_names()
-    assert len(names) == 13
+    assert len(names) == 14
     for name in names:
         config = load_mapping(name)
         assert config.name == name
