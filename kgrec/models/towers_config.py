@@ -41,7 +41,7 @@ class TowersConfig(BaseModel):
     """Messages of the graph, two a triple, and likes together above which a step propagates over a
     drawn part of them."""
     neighbours: int = Field(5, ge=1)
-    """Neighbours drawn for each node of such a part."""
+    """Neighbours drawn for each node of such a part; more rank better and take longer."""
 
     sequence: Literal["attention", "gru", "off"] = "attention"
     """How the recent events are read: attention from the last one, a GRU, or not at all."""
