@@ -28,9 +28,7 @@ def lora_of(model: Any, rank: int, task: str = "CAUSAL_LM") -> Any:
             "Expected the package peft for method lora, found none; install it with: "
             "pip install 'kgrec[tune]'"
         ) from error
-    settings = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task
-    )
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task)
     with warnings.catch_warnings():  # peft asks transformers by a name that is to go
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, settings)
