@@ -64,6 +64,7 @@ def planted_artifact(
             base.cold,
             {"towers": found},
             preselection=base.preselection,
+            cold_weight=base.cold_weight,
         )
         return save_artifact(folder, pipeline, train, ArtifactDetails(git_commit=git_commit()))
 

@@ -35,7 +35,8 @@ budgets (`configs/tuned/`); the test part is opened once for each model.
 sequence towers alone; "pipeline, no towers" goes without them as source and feature; "graph off",
 "shuffled" and "random" are the pipeline with every graph reader fitted on no graph, on one whose
 tails are permuted within each relation, and on one whose tails are drawn anew; "text off" reads no
-text of items or users, "ranker off" joins the sources' orders by reciprocal rank fusion.
+text of items or users, "ranker off" joins the sources' orders by reciprocal rank fusion, and
+"cold last" is the same pipeline with items without train events below all others.
 "as_published" is the division that came with the data; "redrawn" deals each user's parts out anew
 by seed, in their published sizes. "lightgcn", "kgin" and "sasrec" are networks of others,
 re-implemented from their papers and tuned like the baselines.

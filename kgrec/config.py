@@ -60,6 +60,8 @@ class AblationConfig(_Settings):
     """A pipeline without the towers' source and features."""
     without_text: bool = False
     """A pipeline that reads no text of items or users."""
+    without_cold: bool = False
+    """The same pipeline with items without train events below all others: what they cost."""
     without_ranker: bool = False
     """The candidates without the ranker: each source's order, joined by reciprocal rank fusion."""
     splits: tuple[SplitName, ...] = ("per_user_time", "cold_items")

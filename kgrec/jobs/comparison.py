@@ -200,6 +200,13 @@ class Comparison:
         fitted = served or (lambda: self.pipeline(parts))
         return self.referee.measure(parts.label, self._described(parts), fitted)
 
+    def measure_cold_last(self) -> StoredRun:
+        """Return the row of the full pipeline where items without train events come last."""
+        described = self._described(WHOLE) | {"cold_weight": 0.0}
+        return self.referee.measure(
+            "pipeline, cold last", described, lambda: self.pipeline().with_cold_weight(0.0)
+        )
+
     def measure_candidates(self) -> StoredRun:
         """Return the row of the full pipeline's candidates without its ranker."""
         described = self._described(WHOLE) | {"ranker": "reciprocal rank fusion"}

@@ -284,6 +284,8 @@ def _rows(
         if wanted.without_text:
             runs.append(comparison.measure_pipeline(Parts(texts=False)))
         runs += [comparison.measure_pipeline(Parts(graph=mode)) for mode in wanted.graph]
+        if wanted.without_cold:
+            runs.append(comparison.measure_cold_last())
         if wanted.without_ranker:
             runs.append(comparison.measure_candidates())
     return runs

@@ -52,8 +52,12 @@ class PipelineConfig(BaseModel):
     """Lists of the last window that early stopping looks at; all of them choose and calibrate."""
     blend: bool = True
     """Whether sums of the rankers' standardised scores may be chosen too."""
-    cold_weight: float = Field(default=0.15, ge=0.0)
-    """Factor on the probability of items without train events, beside others in one list."""
+    cold_weight: float | None = Field(default=None, ge=0.0)
+    """Factor on the probability of items without train events, beside others in one list; null: as
+    much as ``cold_loss`` pays for."""
+    cold_loss: float = Field(default=0.02, ge=0.0, lt=1.0)
+    """Share of the likes that are expected of the other items among a list's first 20 which items
+    without train events may cost; of no effect where ``cold_weight`` is given."""
     cross_network: CrossNetworkConfig = CrossNetworkConfig()
     """The ranker of crossed features, DCN-v2."""
     target_attention: TargetAttentionConfig = TargetAttentionConfig()

@@ -14,6 +14,7 @@ from kgrec.errors import ConfigError
 from kgrec.models.scorer import Scorer, TrainingData
 from kgrec.models.text.side import TextVectors, share_encoders
 from kgrec.ranking.behaviour import Behaviour, behaviour_of, item_content
+from kgrec.ranking.cold_weight import largest_weight
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.feature_state import fit_feature_state
 from kgrec.ranking.features import FeatureBuilder, FeatureMatrix
@@ -41,7 +42,7 @@ class UnfittedSource(Protocol):
 
 SourceMaker = Callable[[], Mapping[str, UnfittedSource]]
 Progress = Callable[[str, float], None]
-_PRESELECTION_USERS = 300
+_SETTLING_USERS = 300
 
 
 def fit_pipeline(
@@ -97,23 +98,31 @@ def fit_pipeline(
     likes = fit_likes(train, config.likes, text_vectors)
     indexes = _indexes(sources, train, config)
     pipeline = Pipeline(config, sources, state, warm, cold, indexes, likes)
-    preselect(pipeline, train)
+    settle(pipeline, train)
     report("done", 1.0)
     return pipeline
 
 
-def preselect(pipeline: Pipeline, train: TrainingData) -> None:
-    """Fit what chooses the candidates to rank, on some train users as they stand at the end."""
-    count = pipeline.config.reranked
-    if count is None:
+def settle(pipeline: Pipeline, train: TrainingData) -> None:
+    """Weigh items without events and fit what chooses the candidates to rank.
+
+    Both look at the lists of some train users as they stand at the end.
+    """
+    count, weight = pipeline.config.reranked, pipeline.config.cold_weight
+    if count is None and weight is not None:
         return
     pipeline.preselection = None  # to learn from it, every candidate is ranked
     users = np.unique(train.interactions.user_idx)
-    drawn = np.random.default_rng(train.seed).permutation(users)[:_PRESELECTION_USERS]
+    drawn = np.random.default_rng(train.seed).permutation(users)[:_SETTLING_USERS]
     histories = HistoryBatch.from_interactions(train.interactions, np.sort(drawn))
     candidates = pipeline.candidates(histories)
-    scores, _ = pipeline.candidate_scores(histories, candidates)
-    pipeline.preselection = fit_preselection(candidates, scores, pipeline.state.cold, count)
+    odds, cold = pipeline.log_odds(histories, candidates), pipeline.state.cold
+    if weight is None:
+        is_cold = cold[candidates.item_idx]
+        pipeline.cold_weight = largest_weight(odds, candidates, is_cold, pipeline.config.cold_loss)
+    if count is not None:
+        scores = pipeline.scores_of(odds, candidates)
+        pipeline.preselection = fit_preselection(candidates, scores, cold, count)
 
 
 def _indexes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -53,6 +54,8 @@ class Pipeline(Scorer):
         likes: Says what is liked of what is met; None where no dislikes are known.
         preselection: Says which candidates are ranked where there are more than
             ``config.reranked``; None ranks all.
+        cold_weight: Factor on the probability of items without train events; None: that of
+            ``config``, or 1 where it gives none.
     """
 
     name: ClassVar[str] = "pipeline"
@@ -67,8 +70,11 @@ class Pipeline(Scorer):
         indexes: Mapping[str, VectorIndex] | None = None,
         likes: LikeModel | None = None,
         preselection: Preselection | None = None,
+        cold_weight: float | None = None,
     ) -> None:
         self.config, self.state, self.warm, self.cold = config, state, warm, cold
+        given = config.cold_weight if cold_weight is None else cold_weight
+        self.cold_weight = 1.0 if given is None else given
         self.likes, self.preselection = likes, preselection
         self.generator = CandidateGenerator(
             sources, config.candidates, state.cold, indexes, state.listed
@@ -95,6 +101,12 @@ class Pipeline(Scorer):
             "Expected a pipeline to be fitted by kgrec.ranking.fit_pipeline(train, make_sources), "
             "got Pipeline.fit(); it cannot make its own sources"
         )
+
+    def with_cold_weight(self, weight: float) -> Self:
+        """Return a pipeline of the same parts that weighs items without train events so."""
+        other = copy(self)
+        other.cold_weight = weight
+        return other
 
     def candidates(
         self,
@@ -152,11 +164,15 @@ class Pipeline(Scorer):
     ) -> tuple[FloatArray, FloatArray]:
         """Return (score, probability) of each candidate, both shape (n,), float32."""
         odds = self.log_odds(histories, candidates)
-        score = -np.logaddexp(0.0, -odds)
-        weight = max(self.config.cold_weight, 1e-6)
-        score = score + np.log(weight) * self.state.cold[candidates.item_idx]
         probability = 0.5 * (1.0 + np.tanh(0.5 * odds))
-        return score.astype(np.float32), probability.astype(np.float32)
+        return self.scores_of(odds, candidates), probability.astype(np.float32)
+
+    def scores_of(self, log_odds: npt.NDArray[np.float64], candidates: Candidates) -> FloatArray:
+        """Return the score of candidates whose calibrated log-odds are known, shape (n,)."""
+        score = -np.logaddexp(0.0, -log_odds)
+        weight = max(self.cold_weight, 1e-6)
+        score = score + np.log(weight) * self.state.cold[candidates.item_idx]
+        return np.asarray(score, dtype=np.float32)
 
     def scores(self, histories: HistoryBatch) -> FloatArray:
         """Return the score of every item, shape (B, num_items), float32.
@@ -332,6 +348,7 @@ class Pipeline(Scorer):
             if ranker is not None
         }
         made = self.preselection
+        described["cold_weight"] = self.cold_weight
         described["preselection"] = None if made is None else {"best_20_kept": made.kept}
         described["likes"] = None if self.likes is None else self.likes.describe()
         return described
@@ -356,6 +373,7 @@ class Pipeline(Scorer):
             "sources": [[name, source.name] for name, source in self.sources.items()],
             "indexes": list(self.indexes),
             "cold_ranker": self.cold is not None,
+            "cold_weight": self.cold_weight,
             "likes": self.likes is not None,
             "preselection": self.preselection is not None,
         }
@@ -389,6 +407,7 @@ class Pipeline(Scorer):
             },
             LikeModel.load(folder / _LIKES) if meta.get("likes") else None,
             Preselection.load(folder / _PRESELECTION) if meta.get("preselection") else None,
+            meta.get("cold_weight"),
         )
 
 

@@ -114,6 +114,7 @@ class Extension:
             indexes,
             scorer.likes,
             scorer.preselection,
+            scorer.cold_weight,
         )
 
     def _source(

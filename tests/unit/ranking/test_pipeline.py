@@ -46,8 +46,9 @@ def test_learned_ranking_prefers_the_taste_of_the_user() -> None:
 
 
 def test_rank_candidates_agrees_with_scores_and_tells_where_items_come_from() -> None:
-    ranked = PIPELINE.rank_candidates(USERS, 6)
-    scores = np.take_along_axis(PIPELINE.scores(USERS), ranked.item_idx, axis=1)
+    pipeline = PIPELINE.with_cold_weight(0.0)  # what cold_depth brings stands deeper in its source
+    ranked = pipeline.rank_candidates(USERS, 6)
+    scores = np.take_along_axis(pipeline.scores(USERS), ranked.item_idx, axis=1)
     np.testing.assert_allclose(ranked.score, scores, rtol=1e-5)
     assert (np.diff(ranked.score, axis=1) <= 0).all()
     assert ((ranked.probability > 0) & (ranked.probability < 1)).all()
@@ -151,13 +152,7 @@ def test_score_candidates_equals_scores_inside_and_is_no_outside_value() -> None
 
 
 def test_cold_weight_lowers_items_without_events_only() -> None:
-    low = Pipeline(
-        PIPELINE.config.model_copy(update={"cold_weight": 0.01}),
-        PIPELINE.sources,
-        PIPELINE.state,
-        PIPELINE.warm,
-        PIPELINE.cold,
-    )
+    low = PIPELINE.with_cold_weight(0.01)
     candidates = PIPELINE.candidates(USERS)
     cold = PIPELINE.state.cold[candidates.item_idx]
     assert cold.any()
@@ -165,9 +160,19 @@ def test_cold_weight_lowers_items_without_events_only() -> None:
     before, same = PIPELINE.candidate_scores(USERS, candidates)
     after, probability = low.candidate_scores(USERS, candidates)
     np.testing.assert_array_equal(after[~cold], before[~cold])
-    expected = np.log(0.01 / PIPELINE.config.cold_weight)
+    expected = np.log(0.01 / PIPELINE.cold_weight)
     np.testing.assert_allclose(after[cold] - before[cold], expected, rtol=1e-4)
     np.testing.assert_array_equal(probability, same)
+
+
+def test_a_given_cold_weight_stands_and_a_larger_loss_gives_a_larger_one() -> None:
+    given = fit_pipeline(TRAIN, make_sources, small_config(cold_weight=0.3))
+    assert given.cold_weight == 0.3
+    little, much = (
+        fit_pipeline(TRAIN, make_sources, small_config(cold_loss=loss)).cold_weight
+        for loss in (0.001, 0.3)
+    )
+    assert 0.0 < little < much <= 1.0
 
 
 def test_same_seed_gives_the_same_pipeline() -> None:
@@ -178,6 +183,7 @@ def test_same_seed_gives_the_same_pipeline() -> None:
 def test_save_and_load_keep_scores_indexes_and_description(tmp_path: Path) -> None:
     PIPELINE.save(tmp_path / "new")
     loaded = Pipeline.load(tmp_path / "new")
+    assert loaded.cold_weight == PIPELINE.cold_weight
     np.testing.assert_array_equal(loaded.scores(USERS), PIPELINE.scores(USERS))
     assert loaded.describe() == PIPELINE.describe()
     assert loaded.indexes["content_ridge"].description["recall"] == 1.0
