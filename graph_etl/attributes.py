@@ -126,9 +126,11 @@ def _statement(attribute: AttributeConfig, item_type: str, run_id: str) -> list[
 def run_id_of(checksums: Sequence[str], config: FrozenModel) -> str:
     """Return an id that tells the same run again: the checksums read and the settings.
 
-    It holds no time, so that the same input gives the same triples, byte for byte.
+    It holds no time, so that the same input gives the same triples, byte for byte. Vectors of items
+    are no part of it: no triple comes of them.
     """
-    digest = hashlib.sha256("\n".join([*checksums, config.model_dump_json()]).encode())
+    settings = config.model_dump_json(exclude={"vectors"})
+    digest = hashlib.sha256("\n".join([*checksums, settings]).encode())
     return f"table-{digest.hexdigest()[:12]}"
 
 

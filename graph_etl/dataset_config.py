@@ -65,6 +65,18 @@ class AttributeConfig(FrozenModel):
         return self
 
 
+class VectorsConfig(FrozenModel):
+    """Vectors of the items that were made elsewhere: of their pictures, sounds, anything else."""
+
+    table: Table
+    """The table, a row for each item that has one; items without a row have none."""
+    id: str = "item_id"
+    """Column of the item id."""
+    vector: str = "vector"
+    """Column of the vector: a list of numbers, or a text cell of them with spaces or commas
+    between; all of one length, known before anybody interacts."""
+
+
 class ItemsConfig(FrozenModel):
     """The catalogue: one row for each item."""
 
@@ -92,6 +104,8 @@ class ItemsConfig(FrozenModel):
     listed: str | None = None
     """Column that says whether the item may be recommended: yes or no, true or false, 1 or 0; an
     empty cell is a yes. An item that may not, since it is sold no longer, still tells of tastes."""
+    vectors: VectorsConfig | None = None
+    """Vectors of the items from elsewhere, which the models read beside text and numbers."""
     undeclared: Literal["ignore", "by_type"] = "ignore"
     """by_type: columns with a RecBole type that nothing above names become numeric (float) or
     attributes "has_COLUMN" (token, token_seq)."""

@@ -27,10 +27,14 @@ MANIFEST_DIGEST = "manifest.json.sha256"
 
 LISTED = "listed"
 """Column of `items`, Boolean: the item may be recommended; absent where all may."""
+VECTOR = "vector"
+"""Column of `items`, List(Float32) of one length, null where an item has none; absent where no
+item has one."""
 
 # Required columns of each table. Beyond these, `items` and `users` may carry "numeric.NAME"
-# (Float64) and "attribute.NAME" (String or List(String)) columns, `items` LISTED, `interactions`
-# "context.NAME", and `triples` the "evidence.NAME" columns of what was extracted from text.
+# (Float64) and "attribute.NAME" (String or List(String)) columns, `items` LISTED and VECTOR,
+# `interactions` "context.NAME", and `triples` the "evidence.NAME" columns of what was extracted
+# from text.
 TABLES: Mapping[str, Mapping[str, pl.DataType]] = {
     "entities": {
         "entity_idx": pl.Int64(),  # dense 0..n-1, the row number

@@ -41,9 +41,10 @@ from graph_etl.graph_schema import (
     words_of,
 )
 from graph_etl.interactions import read_interactions
+from graph_etl.item_vectors import with_vectors
 from graph_etl.left_out_users import LeaveOut, without_users
 from graph_etl.outside import with_outside
-from graph_etl.snapshot import LISTED, TABLES
+from graph_etl.snapshot import LISTED, TABLES, VECTOR
 from graph_etl.tables import TableReader
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def snapshot_tables(
         tell("reading what lies outside the catalogue", 0.3)
         catalogue, rows = with_outside(config.outside, reader, catalogue, rows, leave_out, audit)
     users = _with_all_users(users, rows, audit)
+    catalogue = with_vectors(config.items.vectors, reader, catalogue, audit)
     tell("reading attributes", 0.4)
     statements, relations = _statements(config, catalogue, reader, audit)
     tell("reading external graphs", 0.55)
@@ -348,12 +350,11 @@ def _indexed(
     interactions = rows.join(
         users.select("user_idx", "user_id"), on="user_id", how="left", maintain_order="left"
     ).join(items.select("item_idx", "item_id"), on="item_id", how="left", maintain_order="left")
-    extra = [name for name in items.columns if name.startswith("numeric.") or name == LISTED]
     frames = {
         "entities": graph.entities,
         "relation_types": graph.relation_types,
         "triples": graph.triples,
-        "items": _with_attributes(items, extra, statements, graph.entities),
+        "items": _with_attributes(items, statements, graph.entities),
         "users": users,
         "interactions": interactions,
     }
@@ -362,13 +363,13 @@ def _indexed(
 
 def _with_attributes(
     items: pl.DataFrame,
-    extra: list[str],
     statements: list[pl.DataFrame],
     entities: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return items with a list column attribute.RELATION of entity names for each attribute."""
     named = entities.select(tail_id="entity_id", name="name")
-    items = items.select(*TABLES["items"], *extra, "entity_id")
+    further = pl.col(f"^(numeric\\..*|{LISTED}|{VECTOR})$")
+    items = items.select(*TABLES["items"], further, "entity_id")
     names: dict[str, list[pl.DataFrame]] = {}
     for frame in statements:
         of_items = frame.select(*STATEMENT).filter(
@@ -394,6 +395,6 @@ def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         column
         for column in frame.columns
         if column.startswith(("numeric.", "attribute.", "context."))
-        or column in (*EVIDENCE, LISTED)
+        or column in (*EVIDENCE, LISTED, VECTOR)
     ]
     return frame.select(*required, *further)

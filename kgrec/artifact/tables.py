@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from graph_etl.snapshot import LISTED
-from kgrec.data.dataset import Items, Users, listed_items
+from graph_etl.snapshot import LISTED, VECTOR
+from kgrec.data.dataset import Items, Users, listed_items, vectors_of_items
+from kgrec.data.given_vectors import vector_column
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import Interactions
 from kgrec.data.strings import StringColumn, Strings
@@ -41,6 +42,7 @@ def tables_of(train: TrainingData) -> dict[str, pl.DataFrame]:
                 "text": _text(items.texts),
                 **{f"numeric.{name}": column for name, column in items.numeric.items()},
                 **({} if items.listed is None else {LISTED: items.listed}),
+                **({} if items.vectors is None else {VECTOR: vector_column(items.vectors)}),
             }
         ),
         "users": pl.DataFrame(
@@ -86,6 +88,7 @@ def items_from(tables: Mapping[str, pl.DataFrame]) -> Items:
         texts=StringColumn.of(table["text"]),
         numeric=_numeric(table),
         listed=listed_items(table),
+        vectors=vectors_of_items(table),
     )
 
 

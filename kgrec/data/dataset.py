@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from graph_etl.snapshot import LISTED, Snapshot, load_snapshot
+from graph_etl.snapshot import LISTED, VECTOR, Snapshot, load_snapshot
 from kgrec.data.graph import KnowledgeGraph
-from kgrec.data.interactions import BoolArray, Interactions
+from kgrec.data.interactions import BoolArray, FloatArray, Interactions
 from kgrec.data.strings import StrArray, Strings
 
 
@@ -27,6 +27,8 @@ class Items:
             interaction: never counts or averages of what users did.
         listed: Shape (num_items,), bool: items that may be recommended; the others only tell of
             tastes. None: all may.
+        vectors: Shape (num_items, D), float32, made elsewhere (of pictures, say), as they came;
+            rows of zeros where an item has none. None: the data set brings none.
     """
 
     ids: Strings
@@ -34,6 +36,7 @@ class Items:
     texts: Strings
     numeric: Mapping[str, npt.NDArray[np.float32]]
     listed: BoolArray | None = None
+    vectors: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def dataset_from_snapshot(snapshot: Snapshot, seed: int = 0) -> Dataset:
             texts=_strings(snapshot.items["text"]),
             numeric=_numeric(snapshot.items),
             listed=listed_items(snapshot.items),
+            vectors=vectors_of_items(snapshot.items),
         ),
         users=Users(
             ids=_strings(snapshot.users["user_id"]),
@@ -143,6 +147,17 @@ def listed_items(items: pl.DataFrame) -> BoolArray | None:
     if LISTED not in items.columns or items[LISTED].all():
         return None
     return items[LISTED].to_numpy().astype(np.bool_)
+
+
+def vectors_of_items(items: pl.DataFrame) -> FloatArray | None:
+    """Return the vectors of a table's items, zeros where one has none; None where none has."""
+    if VECTOR not in items.columns:
+        return None
+    there = items[VECTOR].is_not_null().to_numpy()
+    rows = items[VECTOR].drop_nulls().explode().to_numpy().reshape(int(there.sum()), -1)
+    vectors = np.zeros((items.height, rows.shape[1]), dtype=np.float32)
+    vectors[there] = rows
+    return vectors
 
 
 def _strings(column: pl.Series) -> StrArray:

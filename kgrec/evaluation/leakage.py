@@ -206,6 +206,7 @@ def _with_canary_item(dataset: Dataset) -> tuple[Dataset, int, int]:
             numeric={
                 name: np.append(values, np.float32("nan")) for name, values in items.numeric.items()
             },
+            vectors=None if items.vectors is None else np.pad(items.vectors, ((0, 1), (0, 0))),
         ),
         graph=replace(
             graph,

@@ -247,6 +247,8 @@ class AddItemRequest(Asked):
     """(relation, entity), the entity by its name or id; unknown ones are made."""
     numeric: Annotated[dict[Word, Number | Whole], Field(max_length=100)] = {}
     """Numeric column -> number."""
+    vector: list[Number | Whole] = Field(default=[], max_length=16_384)
+    """Made as the data set's vectors of items are; empty where there is none."""
 
 
 class RemoveItemRequest(Asked):

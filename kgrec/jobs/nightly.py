@@ -202,7 +202,7 @@ def _train(
     tuned = tuned_settings(config, source_names(config), split, workspace, tell, search_anew=False)
     towers = config.towers
     if TOWERS in source_names(config):
-        towers, _ = tuned_towers(config, split, prepared, tell)
+        towers, _ = tuned_towers(config, split, prepared, tuned, tell)
     events = split.interactions(split.config.refit_on)
     facts = catalogue_facts(
         events, prepared.dataset.num_items, prepared.dataset.graph.item_entity_matrix()

@@ -129,7 +129,7 @@ def run(config: RunConfig, out: Path, progress: Progress | None = None) -> RunRe
     towers: TowersConfig = config.towers
     curve: tuple[CurvePoint, ...] = ()
     if TOWERS in source_names(config):
-        towers, curve = tuned_towers(config, split, prepared, tell)
+        towers, curve = tuned_towers(config, split, prepared, tuned, tell)
     clock.lap("towers on validation")
     main = _comparison(config, prepared, split, tuned, towers, workspace, tell)
     runs: dict[str, list[StoredRun]] = {split.name: _rows(main, config, publish_into=workspace)}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from kgrec.config import RunConfig
 from kgrec.data.splits import Split
 from kgrec.jobs.prepare import Prepared
 from kgrec.jobs.progress import Progress
 from kgrec.jobs.workspace import Workspace
+from kgrec.models.baselines import make_baseline
 from kgrec.models.fit_result import CurvePoint
 from kgrec.models.scorer import TrainingData
 from kgrec.models.text.side import side_of
@@ -50,9 +52,8 @@ def tuned_settings(
     if not search_anew and found.is_file():
         return {**load_record(found).models, **given}
     shipped = load_spaces(SHIPPED_SPACES)
-    spaces = {
-        name: space for name, space in shipped.items() if name in wanted and name not in given
-    }
+    missing = {*wanted, config.towers.teacher} - set(given)
+    spaces = {name: space for name, space in shipped.items() if name in missing}
     total = len(spaces) * config.tuning.trials
     done = 0
 
@@ -74,13 +75,19 @@ def tuned_settings(
 
 
 def tuned_towers(
-    config: RunConfig, split: Split, prepared: Prepared, progress: Progress
+    config: RunConfig,
+    split: Split,
+    prepared: Prepared,
+    tuned: Mapping[str, TunedModel],
+    progress: Progress,
 ) -> tuple[TowersConfig, tuple[CurvePoint, ...]]:
     """Return the towers' settings with the steps that were best on validation, and their curve.
 
-    Where the run's configuration states the steps, nothing is trained and the curve is empty.
+    A teacher has the settings that ``tuned`` holds of it. Where the run's configuration states the
+    steps, nothing is trained and the curve is empty.
     """
-    towers = config.towers.model_copy(update={"text_model": prepared.encoder})
+    known = {"text_model": prepared.encoder, **tuned_teacher(config.towers, tuned)}
+    towers = config.towers.model_copy(update=known)
     if "steps" in config.towers.model_fields_set:
         return towers, ()
     train = TrainingData(
@@ -90,3 +97,18 @@ def tuned_towers(
     task = split.validation()[split.primary_slice]
     fitted = TowersScorer(towers, texts=side_of(prepared.text_vectors)).fit(train, task)
     return towers.model_copy(update={"steps": fitted.best_steps}), fitted.curve
+
+
+def tuned_teacher(towers: TowersConfig, tuned: Mapping[str, TunedModel]) -> dict[str, Any]:
+    """Return the short name of the towers' teacher and all its settings; nothing without one.
+
+    Raises:
+        ConfigError: It is no baseline, or does not have such settings.
+    """
+    if towers.teacher is None:
+        return {}
+    found = tuned.get(towers.teacher)
+    model, settings = (towers.teacher, {}) if found is None else (found.model, found.best_settings)
+    settings = {**settings, **towers.teacher_settings}
+    make_baseline(model, settings)  # refuses what is wrong before anything is fitted
+    return {"teacher": model, "teacher_settings": settings}

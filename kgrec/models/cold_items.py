@@ -32,12 +32,15 @@ class ColdItem:
         relation: Shape (t,), int64: relation_idx of each triple, + the number of relations where
             the item is its head: the direction in which the entity's message comes.
         entity: Shape (t,), int64: entity_idx of the other end.
+        given: Shape (D,), as the tower's own given features; zeros where there is none. Not read
+            where the towers have none.
     """
 
     text: FloatArray
     numeric: FloatArray
     relation: IntArray
     entity: IntArray
+    given: FloatArray | None = None
 
 
 class ColdItems:
@@ -49,6 +52,7 @@ class ColdItems:
         text: Shape (num_items, text_dim), text features of the items they were trained on.
         numeric: Shape (num_items, num_numeric), numeric features of these.
         warm: Shape (num_items,), bool: items with train interactions.
+        given: Shape (num_items, D), given features of the items, where the towers have any.
     """
 
     @torch.no_grad()
@@ -59,6 +63,7 @@ class ColdItems:
         text: FloatArray,
         numeric: FloatArray,
         warm: BoolArray,
+        given: FloatArray | None = None,
     ) -> None:
         self._config = towers.config
         prefix = "items."
@@ -67,10 +72,14 @@ class ColdItems:
             for name, value in towers._state.weights.items()
             if name.startswith(prefix)
         }
+        if towers._state.entity_starts is not None:
+            self._weights["knowledge.entities"] = towers._state.entity_starts
+            del self._weights["knowledge.names"]
         self.text_dim = self._weights["text"].shape[1]
+        self.given_dim = self._weights["given"].shape[1] if "given" in self._weights else 0
         self._node_of: dict[int, int] = {}
         if "knowledge.entities" in self._weights:
-            self._layers(graph, text, numeric, warm)
+            self._layers(graph, text, numeric, warm, given)
 
     @torch.no_grad()
     def vectors(self, items: Sequence[ColdItem]) -> FloatArray:
@@ -79,6 +88,7 @@ class ColdItems:
             text=torch.from_numpy(np.stack([item.text for item in items])),
             numeric=torch.from_numpy(np.stack([item.numeric for item in items])),
             warm=torch.zeros(len(items), dtype=torch.bool),
+            given=torch.stack([self._given(item) for item in items]) if self.given_dim else None,
         )
         knowledge = _Told(torch.stack([self._message(item) for item in items]))
         tower = ItemTower(self._config, features, None, None)
@@ -94,7 +104,12 @@ class ColdItems:
         return np.asarray(torch.cat([vectors, bias.unsqueeze(1)], dim=1).numpy())
 
     def _layers(
-        self, graph: KnowledgeGraph, text: FloatArray, numeric: FloatArray, warm: BoolArray
+        self,
+        graph: KnowledgeGraph,
+        text: FloatArray,
+        numeric: FloatArray,
+        warm: BoolArray,
+        given: FloatArray | None,
     ) -> None:
         """Keep the nodes of each layer, as KnowledgeEncoder propagates them."""
         weights = self._weights
@@ -107,6 +122,8 @@ class ColdItems:
         numbers = numbers @ weights["numeric.weight"].T + weights["numeric.bias"]
         items = torch.from_numpy(text) @ weights["text"].T + numbers
         items = items + weights["ids"] * torch.from_numpy(warm).unsqueeze(1)
+        if self.given_dim and given is not None:
+            items = items + torch.from_numpy(given) @ weights["given"].T
         self._encoder = KnowledgeEncoder(nodes_of, self._config)
         prefix = "knowledge."
         self._encoder.load_state_dict(
@@ -141,11 +158,17 @@ class ColdItems:
         return torch.stack(heard).mean(dim=0)
 
     def _own(self, item: ColdItem) -> Tensor:
-        """Return a new item's vector before propagation, shape (dim,): its text and numbers."""
+        """Return a new item's vector before propagation, shape (dim,): what it has but triples."""
         weights = self._weights
         numbers = torch.tanh(weights["numbers"] @ torch.from_numpy(item.numeric))
         numbers = weights["numeric.weight"] @ numbers + weights["numeric.bias"]
-        return weights["text"] @ torch.from_numpy(item.text) + numbers
+        own = weights["text"] @ torch.from_numpy(item.text) + numbers
+        return own + weights["given"] @ self._given(item) if self.given_dim else own
+
+    def _given(self, item: ColdItem) -> Tensor:
+        if item.given is None:
+            return torch.zeros(self.given_dim)
+        return torch.from_numpy(item.given)
 
 
 class _Told(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.interactions import BoolArray, IntArray, Interactions
+from kgrec.models.first_weights import principal_directions
 from kgrec.models.graph_blocks import layer_in_blocks
 from kgrec.models.graph_layers import attended, graph_rule
 from kgrec.models.graph_part import GraphPart, rows_of
@@ -116,15 +117,36 @@ def _nodes(graph: KnowledgeGraph, min_degree: int) -> tuple[SmallInts, IntArray,
     return node_of, further, triples
 
 
+@dataclass(frozen=True)
+class EntityNames:
+    """Text vectors of the names of a graph's further nodes, each distinct name once.
+
+    Attributes:
+        vectors: Shape (num_names, text_dim), float32, centred and of unit length; a zero row for
+            the empty name.
+        name_of: Shape (num_entities,), int64, the row of each further node.
+    """
+
+    vectors: Tensor
+    name_of: Tensor
+
+
 class KnowledgeEncoder(nn.Module):
     """Messages of the knowledge graph to each item.
 
     Layer l: h_v = sum over triples (u, r, v) of weight(u, r, v) * message(h_u, r), with message and
     weight as the rule has them (graph_layers.py); all layers share a rule. The answer is the mean
-    of layers 1..L at the items.
+    of layers 1..L at the items. With names, a further node starts as its own vector plus the
+    projected text vector of its name; its own vector is zero until training moves it, so that an
+    entity that nothing was learned of lies where its name says.
     """
 
-    def __init__(self, graph: RelationalGraph, config: TowersConfig) -> None:
+    name_vectors: Tensor
+    name_of: Tensor
+
+    def __init__(
+        self, graph: RelationalGraph, config: TowersConfig, names: EntityNames | None = None
+    ) -> None:
         super().__init__()
         self.graph = graph
         self.num_layers = config.graph_layers
@@ -136,6 +158,13 @@ class KnowledgeEncoder(nn.Module):
         )
         self.rule = graph_rule(config)
         self.relations = nn.Parameter(self.rule.first_relations(graph.num_relations))
+        self.names: nn.Parameter | None = None
+        if names is not None:
+            self.register_buffer("name_vectors", names.vectors, persistent=False)
+            self.register_buffer("name_of", names.name_of, persistent=False)
+            self.names = nn.Parameter(principal_directions(names.vectors, config.embedding_dim))
+            is_named = (names.vectors != 0).any(dim=1)[names.name_of]
+            self.entities.data[is_named] = 0.0
 
     def forward(self, items: Tensor, kept: Tensor | None, part: GraphPart | None = None) -> Tensor:
         """Return the graph's message to each item.
@@ -164,8 +193,7 @@ class KnowledgeEncoder(nn.Module):
 
         In a part, layer l holds for nodes that are at most L - l steps from those asked for.
         """
-        entities = self.entities if part is None else rows_of(self.entities, part.entities)
-        found = [torch.cat([items, entities])]
+        found = [torch.cat([items, self.starts(part)])]
         if part is None and kept is None and self.in_blocks and not torch.is_grad_enabled():
             for _ in range(self.num_layers):
                 found.append(
@@ -202,9 +230,8 @@ class KnowledgeEncoder(nn.Module):
         messages = self._messages(part)
         if not messages.num_edges:
             return torch.zeros((), device=items.device)
-        entities = self.entities if part is None else rows_of(self.entities, part.entities)
         drawn = torch.randint(messages.num_edges, (count,), device=items.device)
-        nodes, target = torch.cat([items, entities]), messages.target[drawn]
+        nodes, target = torch.cat([items, self.starts(part)]), messages.target[drawn]
         source, relation = messages.source[drawn], messages.relation[drawn]
         said = self.rule.message(nodes[source], self.relations[relation])
         said = nn.functional.normalize(said, dim=1, eps=1e-6)
@@ -213,6 +240,17 @@ class KnowledgeEncoder(nn.Module):
         same = (target.unsqueeze(0) == target.unsqueeze(1)).fill_diagonal_(False)
         logits = logits.masked_fill(same, -1e9)  # the same node, drawn twice, is no wrong answer
         return nn.functional.cross_entropy(logits, torch.arange(count, device=items.device))
+
+    def starts(self, part: GraphPart | None = None) -> Tensor:
+        """Return the further nodes before propagation, shape (num_entities, dim), or those of
+        ``part``.
+        """
+        entities = self.entities if part is None else rows_of(self.entities, part.entities)
+        if self.names is None:
+            return entities
+        if part is None:
+            return entities + (self.name_vectors @ self.names.T)[self.name_of]
+        return entities + self.name_vectors[self.name_of[part.entities]] @ self.names.T
 
     def _messages(self, part: GraphPart | None) -> Messages:
         if part is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,11 +12,15 @@ from torch import Tensor
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import BoolArray, IntArray, Interactions
 from kgrec.models.graph_part import GraphPart
-from kgrec.models.losses import log_inclusion
+from kgrec.models.losses import Targets, log_inclusion
 from kgrec.models.part_sampler import PartSampler
 from kgrec.models.propagation import dropped
 from kgrec.models.towers_config import TowersConfig
 from kgrec.models.user_tower import UserInputs
+
+if TYPE_CHECKING:
+    from kgrec.models.look import Look
+    from kgrec.models.teacher import Lessons, Teacher
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,10 @@ class TrainingStep:
         seed: For dropout inside the towers.
         part: What is propagated over; None: the whole graph. The step's items are then numbered
             as in the part.
+        lessons: What the teacher would recommend, weights summing to 1 in each row; None: there is
+            no teacher.
+        met: What users met, likes among it; weighted as likes are. None: not asked for.
+        disliked: What they met and rated low; None: not asked for.
     """
 
     inputs: UserInputs
@@ -53,6 +62,9 @@ class TrainingStep:
     hidden: Tensor
     seed: int
     part: GraphPart | None = None
+    lessons: Targets | None = None
+    met: Targets | None = None
+    disliked: Targets | None = None
 
     def to(self, device: torch.device, **_: object) -> TrainingStep:
         """Return the step on ``device``."""
@@ -75,6 +87,11 @@ class StepSampler:
         seed: Of all draws.
         parts: Draws what a step propagates over; None: each does over everything. With it, every
             user comes once before any comes again.
+
+    Attributes:
+        teacher: Says what it would recommend after each step's histories; None: nobody does.
+        look: The towers of the last look, whose best items are candidates where
+            ``config.hard_negatives`` says so; None before the first look.
     """
 
     def __init__(
@@ -92,11 +109,19 @@ class StepSampler:
         self.config = config
         self.seed = seed
         self.parts = parts
+        self.teacher: Teacher | None = None
+        self.look: Look | None = None
         self.positive_place = np.cumsum(interactions.positive) - 1  # event -> number of positive
         likes = np.bincount(interactions.user_idx[interactions.positive])
         self.users = np.flatnonzero(likes >= 2)
-        positives = interactions.item_idx[interactions.positive]
-        self.share = np.bincount(positives, minlength=num_items) / max(len(positives), 1)
+        self.asks_of_all = config.met_weight > 0 or config.dislike_weight > 0
+        asked = interactions.item_idx[interactions.positive | self.asks_of_all]
+        self.share = np.bincount(asked, minlength=num_items) / max(len(asked), 1)
+
+    @property
+    def draws_candidates(self) -> bool:
+        """Whether the softmax is over drawn candidates."""
+        return self.num_items > self.config.max_softmax_items
 
     @property
     def steps_per_epoch(self) -> int:
@@ -115,15 +140,17 @@ class StepSampler:
             num_likes = int(self.interactions.positive.sum())
             kept = dropped(num_likes, self.config.edge_dropout, generator)
             kept[torch.from_numpy(left_out)] = 0.0
+        histories = _histories(self.interactions, users, events, known)
+        lessons = None if self.teacher is None else self.teacher.lessons(histories)
+        asked_for = events.item_idx[~known if self.asks_of_all else target]
+        candidates, log_q = self._candidates(asked_for, self._sure(histories, lessons), generator)
         rows = events.row[target]
-        candidates, log_q = self._candidates(events.item_idx[target], generator)
         columns = _columns(events.item_idx[target], candidates)
         seen_columns = _columns(events.item_idx[known], candidates)
         seen = seen_columns >= 0
-        counts = np.bincount(rows, minlength=len(users))
-        histories = _histories(self.interactions, users, events, known)
+        met, disliked = self._further_targets(events, known, candidates)
         num_items, num_asked = self.num_items, self.num_items
-        triples_kept, part = None, None
+        triples_kept, part, places = None, None, candidates
         if self.parts is None:
             triples_kept = dropped(self.num_edges, self.config.edge_dropout, generator)
         else:
@@ -132,22 +159,25 @@ class StepSampler:
                 asked = np.union1d(candidates, histories.item_idx)
             part = self.parts.around(asked, left_out, int(generator.integers(2**61)))
             num_items, num_asked = len(part.items), len(asked)
-            candidates = np.searchsorted(asked, candidates)
+            places = np.searchsorted(asked, candidates)
             histories = replace(histories, item_idx=np.searchsorted(asked, histories.item_idx))
         return TrainingStep(
             inputs=UserInputs.of(histories, num_asked, self.config, differentiable=True),
-            candidates=torch.from_numpy(candidates),
+            candidates=torch.from_numpy(places),
             log_q=log_q,
             seen_rows=torch.from_numpy(events.row[known][seen]),
             seen_columns=torch.from_numpy(seen_columns[seen]),
             rows=torch.from_numpy(rows),
             columns=torch.from_numpy(columns),
-            weights=torch.from_numpy((counts[rows] ** -0.5).astype(np.float32)),
+            weights=_weights(rows, len(users)),
             interactions_kept=kept,
             triples_kept=triples_kept,
             hidden=torch.from_numpy(generator.random(num_items) < self.config.hidden_items),
             seed=int(generator.integers(2**31)),
             part=part,
+            lessons=None if lessons is None else _taught(lessons, candidates),
+            met=met,
+            disliked=disliked,
         )
 
     def _users(self, number: int, generator: np.random.Generator) -> IntArray:
@@ -160,15 +190,49 @@ class StepSampler:
         return np.sort(order[place * size : (place + 1) * size])
 
     def _candidates(
-        self, targets: IntArray, generator: np.random.Generator
+        self, targets: IntArray, sure: IntArray, generator: np.random.Generator
     ) -> tuple[IntArray, Tensor]:
-        if self.num_items <= self.config.max_softmax_items:
+        """Return the candidates and log q of each, 0 for the ``sure`` ones."""
+        if not self.draws_candidates:
             return np.empty(0, dtype=np.int64), torch.empty(0)
         draws = min(self.config.sampled_items, self.num_items)
         uniform = generator.choice(self.num_items, size=draws, replace=False)
-        candidates = np.union1d(uniform, targets)
+        candidates = np.union1d(np.union1d(uniform, targets), sure)
         in_batch = torch.from_numpy((len(targets) * self.share[candidates]).astype(np.float32))
-        return candidates, log_inclusion(draws / self.num_items, in_batch)
+        log_q = log_inclusion(draws / self.num_items, in_batch)
+        log_q[torch.from_numpy(np.isin(candidates, sure))] = 0.0
+        return candidates, log_q
+
+    def _sure(self, histories: HistoryBatch, lessons: Lessons | None) -> IntArray:
+        """Return items that are candidates whatever is drawn: taught ones and hard negatives.
+
+        Users and their histories decide about them before anything is drawn, hence they are there
+        with probability 1.
+        """
+        taught = np.empty(0, dtype=np.int64) if lessons is None else lessons.item_idx
+        if self.look is None or not self.draws_candidates:
+            return taught
+        return np.union1d(taught, self.look.best(histories, self.config.hard_negatives))
+
+    def _further_targets(
+        self, events: _Events, known: BoolArray, candidates: IntArray
+    ) -> tuple[Targets | None, Targets | None]:
+        """Return what was met and what was disliked, each None where it is not asked for.
+
+        What stands in the history is not met anew: its logits are masked.
+        """
+        pairs = events.row * self.num_items + events.item_idx
+        later = ~known & ~np.isin(pairs, pairs[known])
+
+        def of(chosen: BoolArray) -> Targets:
+            rows = events.row[chosen]
+            columns = torch.from_numpy(_columns(events.item_idx[chosen], candidates))
+            return Targets(torch.from_numpy(rows), columns, _weights(rows, len(events.length)))
+
+        return (
+            of(later) if self.config.met_weight else None,
+            of(later & ~events.positive) if self.config.dislike_weight else None,
+        )
 
     def _cut(self, events: _Events, generator: np.random.Generator) -> tuple[BoolArray, BoolArray]:
         """Return which events are targets and which are known, disjoint; the rest is left out."""
@@ -191,6 +255,17 @@ def _columns(items: IntArray, candidates: IntArray) -> IntArray:
         return items
     place = np.minimum(np.searchsorted(candidates, items), len(candidates) - 1)
     return np.where(candidates[place] == items, place, -1)
+
+
+def _weights(rows: IntArray, num_rows: int) -> Tensor:
+    """Return n^-0.5 for each target, with n the targets of its row."""
+    counts = np.bincount(rows, minlength=num_rows)
+    return torch.from_numpy((counts[rows] ** -0.5).astype(np.float32))
+
+
+def _taught(lessons: Lessons, candidates: IntArray) -> Targets:
+    columns = _columns(lessons.item_idx, candidates)
+    return Targets(*(torch.from_numpy(a) for a in (lessons.row, columns, lessons.share)))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,14 @@ import torch
 from torch import Tensor
 
 from kgrec.data.dataset import Users
+from kgrec.data.given_vectors import about_mean
 from kgrec.data.strings import Strings
-from kgrec.models.graph_encoder import InteractionEncoder, KnowledgeEncoder, RelationalGraph
+from kgrec.models.graph_encoder import (
+    EntityNames,
+    InteractionEncoder,
+    KnowledgeEncoder,
+    RelationalGraph,
+)
 from kgrec.models.hybrid import TwoTowers
 from kgrec.models.item_tower import ItemFeatures
 from kgrec.models.part_sampler import PartSampler
@@ -55,7 +61,10 @@ def assemble(
     positives = train.interactions.positives()
     with torch.random.fork_rng():
         torch.manual_seed(train.seed)
-        knowledge = KnowledgeEncoder(graph, config) if use_graph else None
+        names = None
+        if config.entity_names and use_graph:
+            names = entity_names(train.graph.entity_names[graph.kept_entities], encoder)
+        knowledge = KnowledgeEncoder(graph, config, names) if use_graph else None
         interactions = (
             InteractionEncoder(positives, train.num_users, train.num_items)
             if config.use_interaction_graph and len(positives)
@@ -83,7 +92,21 @@ def item_features(train: TrainingData, encoder: TextEncoder | None) -> ItemFeatu
         text=_text(items.texts, encoder),
         numeric=standardised(items.numeric.values(), train.num_items),
         warm=torch.from_numpy(warm),
+        given=None if items.vectors is None else torch.from_numpy(about_mean(items.vectors)),
     )
+
+
+def entity_names(names: Strings, encoder: TextEncoder | None) -> EntityNames | None:
+    """Return the text vectors of entities by their names; None where text is off or none has one.
+
+    Args:
+        names: One for each entity; those that are the same are encoded once.
+        encoder: Reads them.
+    """
+    row_of: dict[str, int] = {}
+    rows = [row_of.setdefault(name, len(row_of)) for name in names.tolist()]
+    vectors = _text(np.array(list(row_of), dtype=object), encoder)
+    return EntityNames(vectors, torch.tensor(rows)) if vectors.shape[1] else None
 
 
 def profiles_of(users: Users, encoder: TextEncoder | None) -> Profiles:

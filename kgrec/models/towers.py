@@ -47,6 +47,8 @@ class _Fitted:
         items: Shape (num_items, embedding_dim + 1), float32, the last column the item's bias.
         weights: All weights of both towers, for a warm start.
         item_ids, entity_ids: What the rows of ``items.ids`` and of the entity vectors stand for.
+        entity_starts: Where entities lie before propagation, shape (num_entities, embedding_dim),
+            by their names too; None where those are not read: it is the entity vectors.
     """
 
     items: Tensor
@@ -57,6 +59,7 @@ class _Fitted:
     entity_ids: StringColumn
     best_steps: int
     curve: tuple[CurvePoint, ...]
+    entity_starts: Tensor | None = None
 
     @cached_property
     def reading(self) -> UserReading | None:
@@ -120,6 +123,10 @@ class TowersScorer(Scorer):
                 "Expected at least one user with two positive train interactions, got none; the "
                 "towers learn from histories cut in two"
             )
+        if self.config.teacher is not None:
+            from kgrec.models.teacher import Teacher  # all baselines, of which serving needs few
+
+            assembly.sampler.teacher = Teacher.of(train, self.config)
         steps = self.config.steps
         if warm_start is not None:
             steps = self.config.warm_start_steps
@@ -144,6 +151,7 @@ class TowersScorer(Scorer):
             entity_ids=StringColumn.of(assembly.entity_ids),
             best_steps=result.best_step,
             curve=result.curve,
+            entity_starts=_entity_starts(assembly),
         )
         return self
 
@@ -216,6 +224,8 @@ class TowersScorer(Scorer):
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {f"weights.{name}": value for name, value in state.weights.items()}
         arrays["items"] = state.items
+        if state.entity_starts is not None:
+            arrays["entity_starts"] = state.entity_starts
         for name in ("text", "numeric", "codes"):
             arrays[f"profiles.{name}"] = getattr(state.profiles, name)
         for name, column in (("items", state.item_ids), ("entities", state.entity_ids)):
@@ -288,11 +298,17 @@ class TowersScorer(Scorer):
         return self.checkpoint_dir / f"towers-{name}.ckpt"
 
 
+def _entity_starts(assembly: Assembly) -> Tensor | None:
+    knowledge = assembly.model.items.knowledge
+    return None if knowledge is None or knowledge.names is None else knowledge.starts().detach()
+
+
 def _take_weights(assembly: Assembly, train: TrainingData, earlier: _Fitted) -> None:
     """Copy weights of an earlier model, rows of items and entities matched by id."""
     weights = assembly.model.state_dict()
     rows_of: dict[str, tuple[Strings, Strings]] = {
         "items.ids": (train.dataset.items.ids, earlier.item_ids),
+        "met.bias": (train.dataset.items.ids, earlier.item_ids),
         "items.id_bias": (train.dataset.items.ids, earlier.item_ids),
         "items.knowledge.entities": (assembly.entity_ids, earlier.entity_ids),
     }
@@ -363,6 +379,7 @@ def _restore(
         entity_ids=_ids(content.get("entity_ids"), "entities", arrays),
         best_steps=int(content["best_steps"]),
         curve=tuple(CurvePoint(**point) for point in content["curve"]),
+        entity_starts=arrays.get("entity_starts"),
     )
 
 

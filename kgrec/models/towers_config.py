@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,6 +35,9 @@ class TowersConfig(BaseModel):
     """Triples drawn in a step to be foretold, each among the others' ends."""
     min_entity_degree: int = Field(2, ge=1)
     """Entities with fewer triples, items apart, are left out of propagation."""
+    entity_names: bool = False
+    """Whether the names of entities are read too, by ``text_model``: what no event has touched yet
+    is then known by its name; nothing where text is off."""
     use_interaction_graph: bool = True
     """Whether items also hear from items that the same train users liked."""
     sampled_above: int = Field(10_000_000, ge=0)
@@ -42,6 +45,13 @@ class TowersConfig(BaseModel):
     drawn part of them."""
     neighbours: int = Field(5, ge=1)
     """Neighbours drawn for each node of such a part; more rank better and take longer."""
+
+    fusion: Literal["gated", "attention"] = "gated"
+    """How what is known of an item becomes one vector: a gated sum, or attention among the parts
+    that are there."""
+    modality_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of an item's parts (id, text, graph and so on) left out at random in each step; one
+    always stays."""
 
     sequence: Literal["attention", "gru", "off"] = "attention"
     """How the recent events are read: attention from the last one, a GRU, or not at all."""
@@ -53,6 +63,38 @@ class TowersConfig(BaseModel):
     """Decayed means of the history, in seconds before the last event."""
     use_profile: bool = True
     """Whether profile text, attributes and numbers of known users are read."""
+
+    teacher: str | None = None
+    """Baseline that the towers also learn from: fitted on the same train events, it says what it
+    would recommend after each step's histories. An entry of the search spaces or a short name;
+    null: none."""
+    teacher_settings: dict[str, Any] = Field(default_factory=dict)
+    """Its settings that differ from the run's tuned ones, else from its defaults."""
+    teacher_weight: float = Field(1.0, gt=0)
+    """Weight of what the teacher says beside what users did."""
+    teacher_temperature: float = Field(1.0, gt=0)
+    """The teacher's scores are divided by this before their softmax, in standard deviations among
+    a user's ``teacher_items``."""
+    teacher_items: int = Field(50, ge=1)
+    """Best items of the teacher that a user is taught; nothing is said of the others."""
+    teacher_folds: int = Field(1, ge=1)
+    """Above 1: as many teachers, each fitted without one fold of the users, whom it teaches; it
+    then tells nothing that it learned from the very user."""
+    alignment_weight: float = Field(0.0, ge=0)
+    """Weight of bringing text and graph of an item together beside foretelling likes; 0: off."""
+    alignment_temperature: float = Field(0.1, gt=0)
+    """Cosines of text and graph are divided by this before their softmax."""
+    alignment_items: int = Field(256, ge=2)
+    """Items drawn in a step for it, of those with text and graph."""
+    met_weight: float = Field(0.0, ge=0)
+    """Weight of foretelling what users meet at all, low ratings too, by a head of its own; 0: only
+    likes are foretold."""
+    dislike_weight: float = Field(0.0, ge=0)
+    """Weight of ranking what a user rated low below what the same user liked; 0: low ratings are
+    wrong answers like all others."""
+    hard_negatives: int = Field(0, ge=0)
+    """Items that each user of a step adds to the sampled softmax: those that the towers of the last
+    look rank highest for them; 0: none. The exact softmax holds all items anyway."""
 
     warm_start_steps: int = Field(60, ge=1)
     """Training steps at most where training starts from the weights of an earlier model."""

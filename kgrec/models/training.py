@@ -18,11 +18,11 @@ from kgrec.data.task import EvaluationTask
 from kgrec.errors import ConfigError
 from kgrec.models.fit_result import CurvePoint, FitResult, Progress
 from kgrec.models.hybrid import TwoTowers
+from kgrec.models.look import Look
 from kgrec.models.row_updates import RowAdam, RunningMean
 from kgrec.models.sampling import StepSampler, TrainingStep
 from kgrec.models.top_items import top_of_scores
 from kgrec.models.towers_config import TowersConfig
-from kgrec.models.user_tower import UserInputs
 
 _LOOK_BATCH = 1024
 _VALIDATION_K = 20
@@ -140,8 +140,10 @@ class _Looks(lightning.Callback):
         self.losses: list[Tensor] = []
         self.mean = RunningMean(model, model.config.average_decay)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self.mean.to(self.model.device)
+        if self.curve:  # training goes on from a checkpoint
+            self._look(self.mean.weights)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self.mean.before(int(trainer.global_step) + 1)
@@ -162,7 +164,10 @@ class _Looks(lightning.Callback):
             )
         best = max((point.ndcg or 0.0 for point in self.curve), default=-1.0)
         mean = self.mean.whole(step)
-        ndcg = self._validate(mean)
+        look = self._look(mean)
+        ndcg = None
+        if look is not None and self.validation is not None:
+            ndcg = validation_ndcg(look, self.validation)
         self.curve.append(CurvePoint(step, loss, ndcg))
         if ndcg is None or ndcg > best:
             self.best_step = step
@@ -174,15 +179,21 @@ class _Looks(lightning.Callback):
         if self.progress is not None:
             self.progress(step, self.steps, loss)
 
-    def _validate(self, mean: dict[str, Tensor]) -> float | None:
-        """Return NDCG@20 with the mean weights; training goes on with its own."""
-        if self.validation is None:
+    def _look(self, mean: dict[str, Tensor]) -> Look | None:
+        """Return the towers with the mean weights, where anybody asks them; the sampler may.
+
+        Training goes on with its own weights.
+        """
+        of_sampler = bool(self.model.config.hard_negatives) and self.sampler.draws_candidates
+        if self.validation is None and not of_sampler:
             return None
         last = _copied(self.model)
         self.model.load_state_dict(mean)
-        ndcg = validation_ndcg(self.model, self.validation)
+        look = Look(self.model)
         self.model.load_state_dict(last)
-        return ndcg
+        if of_sampler:
+            self.sampler.look = look
+        return look
 
     def _looks_since_best(self) -> int:
         return sum(point.step > self.best_step for point in self.curve)
@@ -206,20 +217,14 @@ def _copied(model: TwoTowers) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-def validation_ndcg(model: TwoTowers, task: EvaluationTask, k: int = _VALIDATION_K) -> float:
+def validation_ndcg(look: Look, task: EvaluationTask, k: int = _VALIDATION_K) -> float:
     """Return mean NDCG@k of the towers on a task (binary, ideal from the user's targets)."""
-    model.eval()
-    device = model.device
-    vectors, bias = model.all_items()
     gains = 1.0 / np.log2(np.arange(2, k + 2))
     total = 0.0
     for start in range(0, len(task), _LOOK_BATCH):
         part = task.take(np.arange(start, min(start + _LOOK_BATCH, len(task))))
         histories = part.histories
-        with torch.no_grad():
-            inputs = UserInputs.of(histories, len(vectors), model.config).to(device)
-            users = model.users(inputs, vectors)
-            scores = (users @ vectors.T / model.config.temperature + bias).cpu().numpy()
+        scores = look.scores(histories).cpu().numpy()
         scores[histories.row_of_event, histories.item_idx] = -np.inf
         if task.allowed is not None:
             scores[:, ~task.allowed] = -np.inf
@@ -227,7 +232,6 @@ def validation_ndcg(model: TwoTowers, task: EvaluationTask, k: int = _VALIDATION
         for row in range(len(part)):
             targets = part.targets_of(row)
             total += gains[np.isin(found[row], targets)].sum() / gains[: len(targets)].sum()
-    model.train()
     return float(total / max(len(task), 1))
 
 

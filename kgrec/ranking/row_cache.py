@@ -61,6 +61,8 @@ def cache_key(
     arrays += [graph.head, graph.relation, graph.tail]
     if window.train.dataset.items.listed is not None:
         arrays.append(window.train.dataset.items.listed)
+    if window.train.dataset.items.vectors is not None:
+        arrays.append(window.train.dataset.items.vectors)
     texts = vectors_of(text_vectors, window.train)
     for array in arrays if texts is None else [*arrays, texts]:
         digest.update(np.ascontiguousarray(array).tobytes())

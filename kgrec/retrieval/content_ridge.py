@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
+from kgrec.data.given_vectors import about_mean
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray
 from kgrec.models.scorer import TrainingData
@@ -47,7 +48,8 @@ class ContentRidgeConfig(ProfileConfig):
 class ContentRidge(VectorSource):
     """Behaviour vectors predicted from content, so that an untouched item has one too.
 
-    With Y the normalised-SVD vectors of the items and X their content (text, graph, numbers):
+    With Y the normalised-SVD vectors of the items and X their content (text, graph, numbers,
+    vectors from outside):
     W = (X'DX + ridge I)^-1 X'DY, D = square root of the items' likes; items are scored by XW.
     Every item is scored by its prediction, touched or not, so the two compare.
 
@@ -110,7 +112,7 @@ class ContentRidge(VectorSource):
 
 
 def content_matrix(train: TrainingData, text_vectors: TextVectors | None) -> FloatArray:
-    """Return text, graph and numeric content of the items, shape (num_items, dim), float32."""
+    """Return text, graph, numbers and given vectors, shape (num_items, dim), float32."""
     texts = vectors_of(text_vectors, train)
     if texts is None:
         texts = hashed_text_vectors(train.dataset.items, seed=train.seed)
@@ -122,6 +124,8 @@ def content_matrix(train: TrainingData, text_vectors: TextVectors | None) -> Flo
             scaled = np.where(known, (values - values[known].mean()) / spread, 0.0)
             both = np.stack([scaled, scaled**2 - known], axis=1).clip(-3, 3) * 0.5
             parts.append(both.astype(np.float32))
+    if train.dataset.items.vectors is not None:
+        parts.append(about_mean(train.dataset.items.vectors))
     parts.append(np.ones((train.num_items, 1), dtype=np.float32))
     return np.concatenate(parts, axis=1).astype(np.float32)
 

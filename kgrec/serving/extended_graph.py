@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kgrec.data.dataset import Items
 from kgrec.data.graph import KnowledgeGraph
-from kgrec.data.interactions import IntArray
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.data.strings import StringColumn, Strings
 from kgrec.errors import RequestError
 from kgrec.serving.new_items import NewItem
@@ -124,12 +124,13 @@ def extended_items(items: Items, new: Sequence[NewItem]) -> Items:
     """Return the catalogue with new items at the end.
 
     Raises:
-        RequestError: A number's column is not in the catalogue.
+        RequestError: A number's column is not in the catalogue, or a vector is not like its own.
     """
     unknown = sorted({name for item in new for name in item.numeric} - set(items.numeric))
     if unknown:
         known = ", ".join(items.numeric) or "none"
         raise RequestError(f"Expected numeric columns out of {known}, got {', '.join(unknown)}")
+    vectors = vectors_of_new(items, new)
     numeric = {
         name: np.concatenate(
             [column, np.array([item.numeric.get(name, np.nan) for item in new], dtype=np.float32)]
@@ -143,7 +144,25 @@ def extended_items(items: Items, new: Sequence[NewItem]) -> Items:
         texts=_with(items.texts, [item.text or item.title for item in new]),
         numeric=numeric,
         listed=None if items.listed is None else np.append(items.listed, np.ones(len(new), bool)),
+        vectors=None if items.vectors is None else np.concatenate([items.vectors, vectors]),
     )
+
+
+def vectors_of_new(items: Items, new: Sequence[NewItem]) -> FloatArray:
+    """Return the vectors of new items as they came, shape (len(new), D), zeros for none.
+
+    Raises:
+        RequestError: A vector is of another length than those of the catalogue.
+    """
+    dim = 0 if items.vectors is None else items.vectors.shape[1]
+    for item in new:
+        if item.vector and len(item.vector) != dim:
+            expected = (
+                f"a vector of {dim} numbers" if dim else "no vector, as the catalogue has none"
+            )
+            raise RequestError(f"Expected {expected}, got one of {len(item.vector)}")
+    rows = [item.vector or (0.0,) * dim for item in new]
+    return np.array(rows, dtype=np.float32).reshape(len(new), dim)
 
 
 def _with(column: Strings, values: list[str]) -> StringColumn:

@@ -7,13 +7,14 @@ space; the others know of nobody who touched them; the ranker sees them as cold 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from kgrec.artifact import Artifact
+from kgrec.data.given_vectors import about_mean
 from kgrec.data.interactions import FloatArray
 from kgrec.models.scorer import Scorer
 from kgrec.ranking.feature_state import FeatureState, RelationSlots, slots_of
@@ -22,11 +23,39 @@ from kgrec.retrieval.delta_index import DeltaIndex
 from kgrec.retrieval.graph_source import KgNeighbours, weighted_entities
 from kgrec.retrieval.sources import ContentRidge, NewItems, TextSimilarity
 from kgrec.serving.cold_content import Encode, KernelMap, TextSpace
-from kgrec.serving.extended_graph import GraphExtension, ItemEdges, extended_items, relation_ends
+from kgrec.serving.extended_graph import (
+    GraphExtension,
+    ItemEdges,
+    extended_items,
+    relation_ends,
+    vectors_of_new,
+)
 from kgrec.serving.new_items import AddedItem, NewItem
 from kgrec.serving.padded_scorer import PaddedScorer
 
 _TOWERS = "towers"
+
+
+@dataclass(frozen=True)
+class _New:
+    """New items as the catalogue's spaces have them, a row each.
+
+    Attributes:
+        items, edges: As they came, and their triples.
+        text: Shape (n, text_dim), centred text vectors.
+        touched: Shape (n, number of shared entities), unit rows.
+        given: Shape (n, D), vectors from outside about the catalogue's mean; D 0 where it has none.
+    """
+
+    items: Sequence[NewItem]
+    edges: Sequence[ItemEdges]
+    text: FloatArray
+    touched: sparse.csr_matrix
+    given: FloatArray
+
+    def content(self) -> sparse.csr_matrix:
+        """Return all of it side by side, as the maps into other spaces read it."""
+        return _content(self.text, self.touched, self.given)
 
 
 class Extension:
@@ -44,6 +73,9 @@ class Extension:
         self._ends = relation_ends(artifact.graph)
         self._touched, self._columns, self._idf = weighted_entities(artifact.graph)
         self._text: FloatArray = self._catalogue_texts()
+        given = artifact.items.vectors
+        none = np.zeros((self._num_items, 0), dtype=np.float32)
+        self._given: FloatArray = none if given is None else about_mean(given)
         self._text_space = TextSpace(self._text, artifact.items.texts.tolist(), encode)
         scorer = artifact.scorer
         self._slots: list[RelationSlots] = []
@@ -62,7 +94,8 @@ class Extension:
         """Raise where the artifact cannot take an item.
 
         Raises:
-            RequestError: A relation or a numeric column is not known.
+            RequestError: A relation or a numeric column is not known, or the vector is not like
+                those of the catalogue.
         """
         extended_items(self.artifact.items, [item])
         GraphExtension(self.artifact.graph, self._ends).edges(item)
@@ -92,19 +125,23 @@ class Extension:
 
     def _scorer(self, items: Sequence[NewItem], edges: Sequence[ItemEdges]) -> Scorer:
         scorer = self.artifact.scorer
-        text = self._text_space([item.text or item.title for item in items])
-        touched = sparse.vstack([self._entity_row(found) for found in edges]).tocsr()
+        new = _New(
+            items=items,
+            edges=edges,
+            text=self._text_space([item.text or item.title for item in items]),
+            touched=sparse.vstack([self._entity_row(found) for found in edges]).tocsr(),
+            given=about_mean(
+                vectors_of_new(self.artifact.items, items), self.artifact.items.vectors
+            ),
+        )
         if not isinstance(scorer, Pipeline):
-            return self._source("", scorer, items, edges, text, touched)
-        sources = {
-            name: self._source(name, source, items, edges, text, touched)
-            for name, source in scorer.sources.items()
-        }
+            return self._source("", scorer, new)
+        sources = {name: self._source(name, source, new) for name, source in scorer.sources.items()}
         indexes: Any = {
             name: DeltaIndex(index, _vectors(sources[name])[self._num_items :])
             for name, index in scorer.indexes.items()
         }
-        state = self._state(scorer.state, items, edges, text, touched)
+        state = self._state(scorer.state, new)
         return Pipeline(
             scorer.config,
             sources,
@@ -117,51 +154,36 @@ class Extension:
             scorer.cold_weight,
         )
 
-    def _source(
-        self,
-        name: str,
-        source: Scorer,
-        items: Sequence[NewItem],
-        edges: Sequence[ItemEdges],
-        text: FloatArray,
-        touched: sparse.csr_matrix,
-    ) -> Scorer:
+    def _source(self, name: str, source: Scorer, new: _New) -> Scorer:
         if isinstance(source, TextSimilarity):
-            return source.with_rows(text)
+            return source.with_rows(new.text)
         if isinstance(source, KgNeighbours):
-            return source.with_rows(touched)
+            return source.with_rows(new.touched)
         if isinstance(source, NewItems):
-            return source.with_new(len(items))
+            return source.with_new(len(new.items))
         if name in self._maps and isinstance(source, ContentRidge):
-            return source.with_rows(self._maps[name](self._content(text, touched)))
+            return source.with_rows(self._maps[name](new.content()))
         if self._towers is not None and source.name == _TOWERS:
-            return self._with_towers(source, items, edges, text)
-        return PaddedScorer(source, self._num_items, len(items))
+            return self._with_towers(source, new)
+        return PaddedScorer(source, self._num_items, len(new.items))
 
-    def _state(
-        self,
-        state: FeatureState,
-        items: Sequence[NewItem],
-        edges: Sequence[ItemEdges],
-        text: FloatArray,
-        touched: sparse.csr_matrix,
-    ) -> FeatureState:
+    def _state(self, state: FeatureState, new: _New) -> FeatureState:
         """Return the ranker's features with rows for items that nobody has touched."""
-        count = len(items)
+        count = len(new.items)
         nothing = np.zeros(count, dtype=np.float32)
         more: dict[str, Any] = {
             "events": nothing,
             "likes": nothing,
             "value_bias": nothing,
             "like_rate": nothing + state.arrays["means"][0],
-            "content": self._maps["content"](self._content(text, touched)),
-            "numeric": self._numeric(state, items),
+            "content": self._maps["content"](new.content()),
+            "numeric": self._numeric(state, new.items),
         }
         if "text" in state.arrays:
-            more["text"] = text
+            more["text"] = new.text
         if state.listed is not None:
             more["listed"] = np.ones(count, dtype=np.bool_)
-        slots = [self._slots_of(found) for found in edges]
+        slots = [self._slots_of(found) for found in new.edges]
         if self._slots:
             more["slots"] = np.concatenate([*slots, np.empty(0, dtype=np.int64)])
         arrays = dict(state.arrays)
@@ -192,12 +214,8 @@ class Extension:
             return scorer.item_vectors()
         return np.zeros((self._num_items, 0), dtype=np.float32)
 
-    def _content(self, text: FloatArray, touched: sparse.csr_matrix) -> sparse.csr_matrix:
-        ones = np.ones((len(text), 1))
-        return sparse.hstack([sparse.csr_matrix(text), touched, sparse.csr_matrix(ones)]).tocsr()
-
     def _learn(self, name: str, targets: FloatArray) -> None:
-        features = self._content(self._text, self._touched)
+        features = _content(self._text, self._touched, self._given)
         self._maps[name] = KernelMap(features, targets, np.arange(self._num_items))
 
     def _entity_row(self, edges: ItemEdges) -> sparse.csr_matrix:
@@ -217,7 +235,7 @@ class Extension:
             own = edges.entity[names == part.relation]
             found.append(start + np.flatnonzero(np.isin(part.entity_idx, own)))
             start += len(part.entity_idx)
-        return np.concatenate(found).astype(np.int64)
+        return np.concatenate([np.empty(0, dtype=np.int64), *found]).astype(np.int64)
 
     def _numeric(self, state: FeatureState, items: Sequence[NewItem]) -> FloatArray:
         rows = np.zeros((len(items), len(state.numeric_names)), dtype=np.float32)
@@ -241,29 +259,31 @@ class Extension:
         text = self._text if with_text else self._text[:, :0]
         warm = np.zeros(self._num_items, dtype=np.bool_)
         warm[self.artifact.interactions.item_idx] = True
-        return ColdItems(towers, self.artifact.graph, text, numeric, warm)
+        return ColdItems(towers, self.artifact.graph, text, numeric, warm, self._given)
 
-    def _with_towers(
-        self,
-        towers: Any,
-        items: Sequence[NewItem],
-        edges: Sequence[ItemEdges],
-        text: FloatArray,
-    ) -> Scorer:
+    def _with_towers(self, towers: Any, new: _New) -> Scorer:
         from kgrec.models.cold_items import ColdItem, with_rows
 
         graph = self.artifact.graph
         columns = self.artifact.items.numeric
+        rows = zip(new.items, new.edges, new.text, new.given, strict=True)
         cold = [
             ColdItem(
-                text=row[: self._towers.text_dim],
+                text=text[: self._towers.text_dim],
                 numeric=_standardised_row(columns, item),
                 relation=found.relation + len(graph.relations) * found.is_head,
                 entity=found.entity,
+                given=given,
             )
-            for item, found, row in zip(items, edges, text, strict=True)
+            for item, found, text, given in rows
         ]
         return with_rows(towers, self._towers.vectors(cold))
+
+
+def _content(text: FloatArray, touched: sparse.csr_matrix, given: FloatArray) -> sparse.csr_matrix:
+    ones = np.ones((len(text), 1))
+    parts = [sparse.csr_matrix(text), touched, sparse.csr_matrix(given), sparse.csr_matrix(ones)]
+    return sparse.hstack(parts).tocsr()
 
 
 def _vectors(source: Scorer) -> FloatArray:

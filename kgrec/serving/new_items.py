@@ -36,6 +36,8 @@ class NewItem(BaseModel):
     made."""
     numeric: Mapping[Name, Finite] = Field(default={}, max_length=256)
     """Column -> number; columns that are not given are unknown."""
+    vector: Annotated[tuple[Finite, ...], Field(max_length=16_384)] = ()
+    """As the data set's vectors of items are made, before any scaling; () where there is none."""
 
 
 @dataclass(frozen=True)

@@ -206,13 +206,13 @@ class Recommender(Asking):
         *,
         triples: Sequence[tuple[str, str]] = (),
         numeric: Mapping[str, float] | None = None,
+        vector: Sequence[float] = (),
     ) -> AddedItem:
         """Add an item that the artifact does not hold; the next answer may recommend it.
 
-        Nothing is trained: candidate sources get its vectors from text and triples alone, and the
-        ranker sees a cold item. Filters and reasons know it. It is kept in the journal of
-        ``state`` until an artifact holds it. The first call takes longer, unless
-        ``prepare_items`` was called.
+        Nothing is trained: candidate sources get its vectors from its content alone, and the ranker
+        sees a cold item. Filters and reasons know it. It is kept in the journal of ``state`` until
+        an artifact holds it. The first call takes longer, unless ``prepare_items`` was called.
 
         Args:
             item_id: External id; an item that was added before is replaced, one that was removed
@@ -221,6 +221,7 @@ class Recommender(Asking):
             text: As the data set's text fields make it; "" for the title alone.
             triples: (relation, entity), the entity by its name or id; unknown ones are made.
             numeric: Numeric column -> number.
+            vector: Made as the data set's vectors of items are; () where there is none.
 
         Raises:
             RequestError: No ``state`` was given to ``load``, the artifact holds the item, or it
@@ -233,6 +234,7 @@ class Recommender(Asking):
             text=text,
             triples=tuple(triples),
             numeric=dict(numeric or {}),
+            vector=tuple(map(float, vector)),
         )
         with self._changing, self._meter.timed("add_item"):
             told = self._shelf.add(item)

@@ -29,6 +29,7 @@ PARTS: tuple[tuple[str, type[FrozenModel]], ...] = (
     ("the file", sections.DatasetConfig),
     ("items", sections.ItemsConfig),
     ("attributes of items or facts", sections.AttributeConfig),
+    ("items.vectors", sections.VectorsConfig),
     ("users", sections.UsersConfig),
     ("interactions", sections.InteractionsConfig),
     ("interactions.timestamp", sections.TimestampConfig),

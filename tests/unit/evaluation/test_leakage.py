@@ -45,6 +45,16 @@ def test_canary_reaches_neither_training_nor_histories_nor_graph(kind: str) -> N
     assert all(canary.item_idx in task.targets_of(row) for row in range(len(task)))
 
 
+def test_a_canary_has_no_vector_where_the_other_items_have_one() -> None:
+    split = split_of("per_user_time")
+    vectors = np.ones((split.dataset.num_items, 3), dtype=np.float32)
+    items = replace(split.dataset.items, vectors=vectors)
+    canary = plant_canary(replace(split, dataset=replace(split.dataset, items=items)))
+    grown = canary.split.dataset.items.vectors
+    assert grown is not None
+    assert np.flatnonzero(~grown.any(axis=1)).tolist() == [canary.item_idx]
+
+
 def test_canary_is_found_wherever_a_careless_job_would_carry_it() -> None:
     canary = plant_canary(split_of("per_user_time"))
     leaky = canary.leaky_dataset
