@@ -188,14 +188,15 @@ class Neo4jSession:
             ConnectionLostError: The server went away; look whether it was done.
         """
         with self._explained(), self._session(neo4j.WRITE_ACCESS) as session:
-            if expected is None:
-                return session.execute_write(lambda work: _run_all(work, statements)[0])
             deadline = time.monotonic() + self._retry_s
             while True:
                 try:
+                    if expected is None:
+                        return session.execute_write(lambda work: _run_all(work, statements)[0])
                     return self._run_once(session, statements, expected)
                 except exceptions.Neo4jError as error:
-                    if not _is_undone(error) or time.monotonic() > deadline:
+                    again = _is_half_defined(error) if expected is None else _is_undone(error)
+                    if not again or time.monotonic() > deadline:
                         raise
                     time.sleep(random.uniform(0, _POLL_S))  # apart from those that it met
 
@@ -344,6 +345,11 @@ def _run_all(
 def _is_undone(error: exceptions.Neo4jError) -> bool:
     """Whether the transaction can be run again: not where the server goes down with it."""
     return error.is_retryable() and not any(word in str(error.code) for word in _GOING_DOWN)
+
+
+def _is_half_defined(error: exceptions.Neo4jError) -> bool:
+    """Whether a constraint's index is there before it: a killed writer was defining it."""
+    return "IndexWithNameAlreadyExists" in str(error.code)
 
 
 def _lost_a_lock(error: exceptions.DriverError | exceptions.Neo4jError) -> bool:

@@ -84,11 +84,16 @@ class GraphWrite:
         self._delete_missing = delete_missing
         self._staged = StagedChanges(session.run, writers)
         self._faults = 0
+        self._unfinished = False  # a load was interrupted, and a commit of it may still end
         self._summary: WriteSummary | None = None
         self._before: GraphRows | None = None  # to go back to
 
     def run(self) -> WriteSummary:
         """Write, and after a lost connection compare anew and write what is missing.
+
+        So it does where the counters of the server are not as planned, and either the store was
+        believed to hold something, or a load was interrupted: a commit that a killed writer sent
+        may end after the store was read.
 
         Raises:
             StoreError: As Neo4jStore.write says.
@@ -105,12 +110,18 @@ class GraphWrite:
                 self._session.wait_for_server()
             except UnexpectedCountersError as error:
                 if self._known is None:
-                    raise
-                _log.warning("the store is not what was written last; comparing: %s", error)
+                    if not self._may_try_again():
+                        raise
+                    self._faults += 1
+                _log.warning("the store is not what it was read to be; comparing: %s", error)
             self._known = None
+
+    def _may_try_again(self) -> bool:
+        return self._unfinished and self._faults + 1 < MAX_ATTEMPTS
 
     def _once(self, lock: StoreLock) -> WriteSummary:
         record = read_record(self._session.read)
+        self._unfinished = record.loading
         if record.loading and not (self._summary or self._delete_missing):
             raise StoreError(
                 f"Expected a finished graph at {self._session.where} to add to, but a load was "
@@ -182,7 +193,8 @@ class GraphWrite:
         except ConnectionLostError:
             raise
         except StoreError as error:
-            if self._known is not None and isinstance(error, UnexpectedCountersError):
+            again = self._known is not None or self._may_try_again()
+            if again and isinstance(error, UnexpectedCountersError):
                 raise  # to compare, and to complete what was begun
             self._undo(error)
             raise

@@ -7,12 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from graph_store_contract import assert_holds, library, random_graph, write
 
 from graph_etl.errors import StoreError
-from graph_etl.store import StoreCounts
+from graph_etl.store import StoreCounts, neo4j_writing
 from graph_etl.store.neo4j_store import Neo4jStore
 
 pytestmark = pytest.mark.neo4j
@@ -103,6 +104,24 @@ def test_kills_at_random_moments_end_in_the_same_graph(store, neo4j_empty, kills
         write(store, random_graph(1, **BIG), delete_missing=True, known=known)
         assert_holds(store, random_graph(1, **BIG))
     assert -signal.SIGKILL in codes
+
+
+def test_a_commit_of_the_killed_load_that_ends_after_the_store_was_read(
+    store, neo4j_empty, monkeypatch
+):
+    assert killed(neo4j_empty, "after 35") == -signal.SIGKILL
+    reads, whole = [], neo4j_writing.read_graph
+
+    def without_the_last_commit(read):
+        rows, node_ids = whole(read)
+        reads.append(rows.triples.height)
+        return (rows if reads[1:] else replace(rows, triples=rows.triples.head(-40))), node_ids
+
+    monkeypatch.setattr(neo4j_writing, "read_graph", without_the_last_commit)
+    write(store, random_graph(1, **BIG), delete_missing=True)
+    assert len(reads) == 2
+    assert reads[0] > 40
+    assert_holds(store, random_graph(1, **BIG))
 
 
 def test_half_of_a_killed_load_is_not_added_to(store, neo4j_empty):
