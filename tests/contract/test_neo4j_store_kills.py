@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -122,6 +123,20 @@ def test_a_commit_of_the_killed_load_that_ends_after_the_store_was_read(
     assert len(reads) == 2
     assert reads[0] > 40
     assert_holds(store, random_graph(1, **BIG))
+
+
+def test_a_constraint_that_a_killed_writer_was_defining_is_waited_for(store, ask):
+    write(store, library())
+    shown = ask("SHOW CONSTRAINTS YIELD name, labelsOrTypes WHERE 'book' IN labelsOrTypes")
+    name = shown[0]["name"]
+    store.clear()
+    ask(f"DROP CONSTRAINT {name}")
+    ask(f"CREATE INDEX {name} FOR (n:book) ON (n.half)")  # its index is there before it
+    gone = threading.Timer(1.0, ask, [f"DROP INDEX {name}"])
+    gone.start()
+    write(store, library())
+    gone.join()
+    assert_holds(store, library())
 
 
 def test_half_of_a_killed_load_is_not_added_to(store, neo4j_empty):
