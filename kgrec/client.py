@@ -155,7 +155,7 @@ class Client(_Calls):
         return bool(self._ask("forget", {"user_id": user_id})["newly"])
 
     def add_item(self, item_id: str | int, title: str, **details: Any) -> dict[str, Any]:
-        """Add an item, with ``details`` as Recommender.add_item takes them; return what became."""
+        """Add an item, ``details`` as Recommender.add_item has them; return what became of it."""
         body = {"item_id": item_id, "title": title, **details}
         return dict(self._ask("items/add", body))
 

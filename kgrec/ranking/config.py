@@ -54,7 +54,7 @@ class PipelineConfig(BaseModel):
     """Whether sums of the rankers' standardised scores may be chosen too."""
     cold_weight: float | None = Field(default=None, ge=0.0)
     """Factor on the probability of items without train events, beside others in one list; null: as
-    much as ``cold_loss`` pays for."""
+    much as ``cold_loss`` pays for, 0.15 where training had no such item to weigh."""
     cold_loss: float = Field(default=0.02, ge=0.0, lt=1.0)
     """Share of the likes that are expected of the other items among a list's first 20 which items
     without train events may cost; of no effect where ``cold_weight`` is given."""
