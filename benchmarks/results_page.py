@@ -22,6 +22,8 @@ PAGE = ROOT / "docs" / "reference" / "results.md"
 METRICS = ("recall@20", "ndcg@20", "mrr@10")
 PUBLISHED_METRICS = ("recall@10", "mrr@10", "ndcg@10")
 SPLITS = ("as_published", "redrawn", "per_user_time", "global_time", "cold_items", "new_users")
+FROZEN = {"ml-latest-small-cold-tuned": "ml-latest-small-cold"}
+"""Boards whose text encoder learned -> the board of the same model with a frozen one."""
 HEAD = """\
 # Results
 
@@ -38,7 +40,8 @@ tails are permuted within each relation, and on one whose tails are drawn anew; 
 text of items or users, "ranker off" joins the sources' orders by reciprocal rank fusion, and
 "cold last" is the same pipeline with items without train events below all others.
 "as_published" is the division that came with the data; "redrawn" deals each user's parts out anew
-by seed, in their published sizes. "lightgcn", "kgin" and "sasrec" are networks of others,
+by seed, in their published sizes. "text frozen" is the pipeline of another table, on the same splits,
+whose text encoder did not learn. "lightgcn", "kgin" and "sasrec" are networks of others,
 re-implemented from their papers and tuned like the baselines.
 """
 
@@ -47,11 +50,24 @@ def page() -> str:
     """Return the page, a section for each folder of records and a table for each slice."""
     parts = [HEAD]
     for folder in sorted(path for path in RECORDS.iterdir() if path.is_dir()):
-        runs = load_runs(folder)
+        runs = with_frozen(folder)
         parts.append(f"## {folder.name}\n\n`kgrec run {config_of(folder.name)}`\n")
         for split in sorted({str(run.record.split["name"]) for run in runs}, key=SPLITS.index):
             parts += tables([run for run in runs if run.record.split["name"] == split], split)
     return "\n".join(parts)
+
+
+def with_frozen(folder: Path) -> list[StoredRun]:
+    """Return the runs of a folder, and the same pipeline with frozen text where a board has it."""
+    runs = load_runs(folder)
+    if folder.name not in FROZEN:
+        return runs
+    splits = {run.record.split["checksum"] for run in runs}
+    return runs + [
+        replace(run, record=run.record.model_copy(update={"model": "pipeline, text frozen"}))
+        for run in load_runs(RECORDS / FROZEN[folder.name])
+        if run.record.model == "pipeline" and run.record.split["checksum"] in splits
+    ]
 
 
 def config_of(name: str) -> str:
