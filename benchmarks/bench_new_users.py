@@ -47,7 +47,7 @@ def compared(runs: list[StoredRun]) -> list[dict[str, object]]:
 def main() -> int:
     """Print the rows, and write them where --json says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=Path, default=ROOT / "benchmarks/records/ml-latest-small")
+    parser.add_argument("--records", type=Path, default=ROOT / "benchmarks/records/ml-latest-small-rated")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = compared(load_runs(options.records))
