@@ -19,6 +19,7 @@ import numpy as np
 from kgrec.evaluation.records import StoredRun, load_runs
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "benchmarks/records/ml-latest-small-rated"
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -47,7 +48,7 @@ def compared(runs: list[StoredRun]) -> list[dict[str, object]]:
 def main() -> int:
     """Print the rows, and write them where --json says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=Path, default=ROOT / "benchmarks/records/ml-latest-small-rated")
+    parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = compared(load_runs(options.records))

@@ -40,8 +40,8 @@ tails are permuted within each relation, and on one whose tails are drawn anew; 
 text of items or users, "ranker off" joins the sources' orders by reciprocal rank fusion, and
 "cold last" is the same pipeline with items without train events below all others.
 "as_published" is the division that came with the data; "redrawn" deals each user's parts out anew
-by seed, in their published sizes. "text frozen" is the pipeline of another table, on the same splits,
-whose text encoder did not learn. "lightgcn", "kgin" and "sasrec" are networks of others,
+by seed, in their published sizes. "text frozen" is the pipeline of another table, on the same
+splits, whose text encoder did not learn. "lightgcn", "kgin" and "sasrec" are networks of others,
 re-implemented from their papers and tuned like the baselines.
 """
 
