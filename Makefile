@@ -17,6 +17,10 @@ export GLIBC_TUNABLES := glibc.rtld.optional_static_tls=16384
 # Threads wait asleep (kgrec/threads.py): on shared cores a spinning one keeps the others from work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# A test that hangs fails with its stack; no test takes a tenth of this on a quiet machine.
+LIMIT    := --timeout 1500
+PARALLEL := -n 2 --dist loadfile $(LIMIT)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test test-slow test-neo4j test-redis test-llm lint format typecheck bench scoreboard gpu-check gpu-bench golden-update docs clean
 
@@ -32,16 +36,16 @@ demo: $(VENV)/.runtime  ## the main job on real data; DATA=dataset.yaml or a fol
 	else $(BIN)/kgrec run configs/demo.yaml --out "$(OUT)"; fi
 
 test: $(VENV)/.dev  ## unit, property, contract and golden tests (no server, no data, no GPU)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not neo4j and not llm and not redis and not browser"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not neo4j and not llm and not redis and not browser"
 
 test-slow: $(VENV)/.dev  ## end-to-end runs, faults and real data (KGREC_DATA_DIR)
-	$(BIN)/python -m pytest -m "slow and not neo4j and not redis"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not neo4j and not redis"
 
 test-neo4j: $(VENV)/.dev  ## the graph store on a real Neo4j server (needs a JDK 17+ and Maven)
-	$(BIN)/python -m pytest -m "neo4j"
+	$(BIN)/python -m pytest $(LIMIT) -m "neo4j"
 
 test-redis: $(VENV)/.dev  ## several workers on a real Redis (needs redis-server: apt-get install redis-server)
-	$(BIN)/python -m pytest -m "redis"
+	$(BIN)/python -m pytest $(LIMIT) -m "redis"
 
 test-llm: $(VENV)/.dev  ## the tests that ask a small language model on this machine (fetches SmolLM2, 93 MB)
 	$(BIN)/python -m pytest -m "llm"

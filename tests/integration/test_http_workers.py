@@ -78,7 +78,8 @@ class Service:
 
     def lines(self) -> list[dict[str, object]]:
         text = (self.root / "serve.log").read_text()
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        whole = text[: text.rfind("\n") + 1]  # the last line may be half written yet
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def pids(self, event: str) -> list[int]:
         return [int(str(line["pid"])) for line in self.lines() if line["event"] == event]
