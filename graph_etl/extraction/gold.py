@@ -15,6 +15,7 @@ from typing import Any
 from graph_etl.errors import DataError
 from graph_etl.extraction.records import Document, Extraction, Mention, Span
 from graph_etl.graph_schema import EntityType, GraphSchema, RelationType, words_of
+from graph_etl.tables import shipped_or
 
 FORMATS = ("conll04", "spert", "scierc", "spans")
 # How the Penn Treebank's tokenizer writes brackets.
@@ -104,7 +105,7 @@ def read_gold(path: Path, texts: Iterable[Document] | None = None) -> list[GoldD
     Tokens are joined by one space; "-LRB-" and the like are written as brackets.
 
     Args:
-        path: The file.
+        path: The file; also one that is shipped, as "corpus:films/train.jsonl".
         texts: Documents, others among them, of a file in format "spans" that has ``content_hash``
             (SHA-256 of the text) in place of the texts: labels may be given away where texts may
             not. None: the texts stand in the file.
@@ -113,6 +114,7 @@ def read_gold(path: Path, texts: Iterable[Document] | None = None) -> list[GoldD
         DataError: The file is absent, of no known format, a record is damaged, or its text is
             missing or not the one that was labelled; the message names file, record and field.
     """
+    path = shipped_or(path)
     records = _records(path)
     if texts is not None:
         by_id = {one.doc_id: one for one in texts}

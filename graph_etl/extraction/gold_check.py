@@ -11,7 +11,6 @@ from graph_etl.extraction.gold import GoldDocument, read_gold
 from graph_etl.extraction.records import Extraction
 from graph_etl.extraction.run import Extracted
 from graph_etl.extraction.scoring import ALL, as_record, scores_of
-from graph_etl.tables import shipped_or
 
 _TOGETHER = "together"
 
@@ -76,5 +75,5 @@ class GoldCheck:
 
 def gold_check(file: str | None, engines: Sequence[str]) -> GoldCheck:
     """Return a check against a file of labelled texts; None: one that knows of none."""
-    gold = [] if file is None else read_gold(shipped_or(Path(file)))
+    gold = [] if file is None else read_gold(Path(file))
     return GoldCheck(gold, engines)

@@ -1,10 +1,12 @@
 """Reading labelled documents: four formats give one record; damage is told by place and field."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from graph_etl.errors import DataError
+from graph_etl.extraction.corpora import load_corpus
 from graph_etl.extraction.gold import (
     GoldDocument,
     GoldRelation,
@@ -225,3 +227,10 @@ def test_public_files_are_read_whole(data_dir, name, documents, mentions, relati
     assert len(gold) == documents
     assert sum(len(one.mentions) for one in gold) == mentions
     assert sum(len(one.relations) for one in gold) == relations
+
+
+def test_a_file_that_is_shipped_is_named_without_its_folder():
+    there = read_gold(Path("corpus:chinese/train.jsonl"))
+    assert [one.document.doc_id for one in there] == [
+        one.document.doc_id for one in load_corpus("chinese", "train")
+    ]
