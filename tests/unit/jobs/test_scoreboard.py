@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from kgrec.config import RunConfig, load_run_config
+from kgrec.evaluation.ledger import TestLedger
 
 ROOT = Path(__file__).parents[3]
 
@@ -83,3 +84,19 @@ def test_a_run_without_its_data_says_why(
     (tmp_path / "folder").mkdir()
     assert run.missing() is None
     assert run.command(tmp_path)[-2:] == ["--data", str(tmp_path / "folder")]
+
+
+def test_every_committed_record_stands_in_its_runs_ledger(scoreboard: ModuleType) -> None:
+    kept = ROOT / "benchmarks" / "records"
+    ledgers: dict[Path, TestLedger] = {}
+    for path in sorted(kept.glob("*/*.json")):
+        record = json.loads(path.read_bytes())
+        summary = scoreboard.kept_summary(path.parent, record["seed"])
+        ledger = summary.with_name(f"{record['seed']}-test-ledger.jsonl")
+        state = record["ledger"]
+        book = ledgers.setdefault(ledger, TestLedger(ledger))
+        assert book.includes(state["count"], state["head"]), path
+        assert (
+            path.parent.name == "demo" or path.name in json.loads(summary.read_bytes())["records"]
+        )
+    assert len(ledgers) >= len(list(kept.iterdir()))
