@@ -60,6 +60,7 @@ def tables_of(train: TrainingData) -> dict[str, pl.DataFrame]:
                 "value": events.value,
                 "timestamp": events.timestamp,
                 "positive": events.positive,
+                **({} if events.kind is None else {"kind": events.kind}),
             }
         ),
         "graph/entities": pl.DataFrame(
@@ -115,6 +116,7 @@ def interactions_from(tables: Mapping[str, pl.DataFrame]) -> Interactions:
         value=table["value"].to_numpy(),
         timestamp=table["timestamp"].to_numpy(),
         positive=table["positive"].to_numpy(),
+        kind=table["kind"].to_numpy() if "kind" in table.columns else None,
     )
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from graph_etl.snapshot import LISTED, VECTOR, Snapshot, load_snapshot
 from kgrec.data.graph import KnowledgeGraph
-from kgrec.data.interactions import BoolArray, FloatArray, Interactions
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions, kind_codes
 from kgrec.data.strings import StrArray, Strings
 
 
@@ -136,6 +136,7 @@ def dataset_from_snapshot(snapshot: Snapshot, seed: int = 0) -> Dataset:
             value=interactions["value"].fill_null(float("nan")).to_numpy().astype(np.float32),
             timestamp=timestamps.fill_null(0).to_numpy().astype(np.int64) * has_time,
             positive=interactions["positive"].to_numpy().astype(np.bool_),
+            kind=_kinds(interactions["event"]),
         ).sorted(seed),
         has_time=has_time,
         details=dict(snapshot.manifest.get("dataset", {})),
@@ -158,6 +159,15 @@ def vectors_of_items(items: pl.DataFrame) -> FloatArray | None:
     vectors = np.zeros((items.height, rows.shape[1]), dtype=np.float32)
     vectors[there] = rows
     return vectors
+
+
+def _kinds(column: pl.Series) -> IntArray | None:
+    names = column.fill_null("").unique()
+    if len(names) < 2:
+        return None
+    table = pl.DataFrame({"name": names, "code": kind_codes(names.to_list())})
+    joined = column.fill_null("").to_frame("name").join(table, on="name", maintain_order="left")
+    return joined["code"].to_numpy()
 
 
 def _strings(column: pl.Series) -> StrArray:

@@ -22,7 +22,7 @@ class HistoryBatch:
         user_idx: Shape (B,), int64; the row of the user's profile, -1 where no profile is known.
             Models read profiles through it and hold no parameters of single users.
         indptr: Shape (B + 1,), int64; user b owns events indptr[b]:indptr[b + 1].
-        item_idx, value, timestamp, positive: Shape (num_events,), as in Interactions.
+        item_idx, value, timestamp, positive, kind: Shape (num_events,), as in Interactions.
         now: Shape (B,), int64, Unix seconds of the request; 0 where the data has no time.
     """
 
@@ -33,6 +33,7 @@ class HistoryBatch:
     timestamp: IntArray
     positive: BoolArray
     now: IntArray
+    kind: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.user_idx)
@@ -61,6 +62,7 @@ class HistoryBatch:
             self.timestamp[events],
             self.positive[events],
             self.now[rows],
+            None if self.kind is None else self.kind[events],
         )
 
     def batches(self, batch_size: int) -> Iterator[HistoryBatch]:
@@ -85,6 +87,7 @@ class HistoryBatch:
             self.timestamp[kept],
             self.positive[kept],
             self.now,
+            None if self.kind is None else self.kind[kept],
         )
 
     def matrix(self, num_items: int, positive_only: bool = True) -> sparse.csr_matrix:
@@ -137,6 +140,5 @@ class HistoryBatch:
             filled = lengths > 0
             last = events.timestamp[indptr[1:][filled] - 1]
             now[filled] = np.where(last > 0, last + 1, 0)
-        return cls(
-            users, indptr, events.item_idx, events.value, events.timestamp, events.positive, now
-        )
+        told = (events.item_idx, events.value, events.timestamp, events.positive)
+        return cls(users, indptr, *told, now, events.kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,8 @@ class Interactions:
         value: Shape (n,), float32, NaN where the event has no value.
         timestamp: Shape (n,), int64, Unix seconds; 0 throughout where the data has no time.
         positive: Shape (n,), bool: the event counts as a like by the dataset's rule.
+        kind: Shape (n,), int64, the code of the kind (view, purchase), as kind_codes gives it;
+            None where all are of one kind.
     """
 
     user_idx: IntArray
@@ -30,6 +34,7 @@ class Interactions:
     value: FloatArray
     timestamp: IntArray
     positive: BoolArray
+    kind: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.user_idx)
@@ -42,6 +47,7 @@ class Interactions:
             self.value[rows],
             self.timestamp[rows],
             self.positive[rows],
+            None if self.kind is None else self.kind[rows],
         )
 
     def sorted(self, seed: int) -> Interactions:
@@ -63,3 +69,32 @@ class Interactions:
         matrix = sparse.csr_matrix((ones, (self.user_idx, self.item_idx)), shape=shape)
         matrix.data[:] = 1.0  # a repeated pair was summed
         return matrix
+
+
+def kind_codes(names: Sequence[str]) -> IntArray:
+    """Return the codes of event kinds, shape (n,), int64: of a name always the same, 0 for "".
+
+    So kinds need no numbering that data sets, models and requests would have to share.
+    """
+    codes = {name: _kind_code(name) for name in set(names)}
+    return np.array([codes[name] for name in names], dtype=np.int64)
+
+
+def joined_kinds(kinds: Sequence[IntArray | None], lengths: Sequence[int]) -> IntArray | None:
+    """Return the codes of several parts one after the other; 0 where one part tells none.
+
+    Args:
+        kinds: Codes of each part.
+        lengths: Events of each part.
+    """
+    if all(kind is None for kind in kinds):
+        return None
+    told = zip(kinds, lengths, strict=True)
+    return np.concatenate([np.zeros(n, dtype=np.int64) if k is None else k for k, n in told])
+
+
+def _kind_code(name: str) -> int:
+    if not name:
+        return 0
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kgrec.data.dataset import Dataset
 from kgrec.data.graph import KnowledgeGraph
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import IntArray, Interactions
+from kgrec.data.interactions import IntArray, Interactions, joined_kinds
 from kgrec.data.splits import Split
 from kgrec.data.splits.cuts import Role
 from kgrec.data.splits.split import split_from_roles
@@ -242,6 +242,7 @@ def _joined(a: Interactions, b: Interactions) -> Interactions:
         np.concatenate([a.value, b.value]),
         np.concatenate([a.timestamp, b.timestamp]),
         np.concatenate([a.positive, b.positive]),
+        joined_kinds([a.kind, b.kind], [len(a), len(b)]),
     )
 
 

@@ -59,11 +59,13 @@ class HistoryEvent(Asked):
     timestamp: Second | None = None
     """Unix seconds; either all events of a history have one or none has."""
     positive: bool | None = None
-    """Whether it counts as a like; null: decided from the value as in training."""
+    """Whether it counts as a like; null: decided from kind and value as in training."""
+    event: Word | None = None
+    """Kind, as the data set names it: view, purchase; null: not told."""
 
-    def event(self) -> Event:
+    def as_event(self) -> Event:
         """Return it as the Recommender takes it."""
-        return Event(self.item_id, self.value, self.timestamp, self.positive)
+        return Event(self.item_id, self.value, self.timestamp, self.positive, self.event)
 
 
 History = list[HistoryEvent | Id]
@@ -81,7 +83,7 @@ class Person(Asked):
         """Return the history as the Recommender takes it."""
         if self.history is None:
             return None
-        return [e.event() if isinstance(e, HistoryEvent) else e for e in self.history]
+        return [e.as_event() if isinstance(e, HistoryEvent) else e for e in self.history]
 
     def history_ids(self) -> list[str]:
         """Return the item ids of the history."""

@@ -127,6 +127,7 @@ class AskedByOldIds:
             timestamp=histories.timestamp[known],
             positive=histories.positive[known],
             now=histories.now,
+            kind=None if histories.kind is None else histories.kind[known],
         )
         there = self._new_item >= 0
         if allowed is not None:

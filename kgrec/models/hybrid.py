@@ -24,11 +24,12 @@ class TwoTowers(nn.Module):
         profiles: Profiles,
         knowledge: KnowledgeEncoder | None,
         interactions: InteractionEncoder | None,
+        event_kinds: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.items = ItemTower(config, features, knowledge, interactions)
-        self.users = UserTower(config, profiles)
+        self.users = UserTower(config, profiles, event_kinds)
         self.met: MetHead | None = None
         if config.met_weight:
             self.met = MetHead(config.embedding_dim, len(features.warm))

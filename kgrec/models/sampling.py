@@ -306,4 +306,5 @@ def _histories(
         timestamp=part.timestamp,
         positive=part.positive,
         now=np.zeros(len(users), dtype=np.int64),
+        kind=part.kind,
     )

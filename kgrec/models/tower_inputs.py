@@ -71,7 +71,9 @@ def assemble(
             else None
         )
         features = item_features(train, encoder)
-        model = TwoTowers(config, features, profiles, knowledge, interactions)
+        model = TwoTowers(
+            config, features, profiles, knowledge, interactions, kinds_of(train, config)
+        )
     num_edges = graph.num_edges if use_graph else 0
     parts = None
     if num_edges + len(positives) > config.sampled_above:
@@ -81,6 +83,14 @@ def assemble(
     sampler = StepSampler(train.interactions, train.num_items, num_edges, config, train.seed, parts)
     entity_ids = train.graph.entity_ids[graph.kept_entities if use_graph else []]
     return Assembly(model, sampler, profiles, entity_ids)
+
+
+def kinds_of(train: TrainingData, config: TowersConfig) -> Tensor | None:
+    """Return the codes of the kinds that the user tower tells apart, ascending; None: of none."""
+    if train.interactions.kind is None or not config.event_kinds or config.sequence == "off":
+        return None
+    codes = np.unique(train.interactions.kind)
+    return torch.from_numpy(codes[codes != 0])
 
 
 def item_features(train: TrainingData, encoder: TextEncoder | None) -> ItemFeatures:

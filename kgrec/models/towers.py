@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import FloatArray, IntArray
-from kgrec.data.strings import StringColumn, Strings
+from kgrec.data.strings import StringColumn
 from kgrec.data.task import EvaluationTask
 from kgrec.errors import ArtifactError, ConfigError, NotFittedError
 from kgrec.models.fit_result import CurvePoint, Progress
@@ -36,6 +36,7 @@ from kgrec.models.user_tower import Profiles, UserInputs, UserTower
 CONFIG_FILE = "config.json"
 ARRAYS_FILE = "arrays.safetensors"
 SCHEMA_VERSION = 2
+EVENT_MARKS = "users.event"
 _READABLE = (1, 2)  # 1 kept the ids in config.json
 
 
@@ -226,6 +227,8 @@ class TowersScorer(Scorer):
         arrays["items"] = state.items
         if state.entity_starts is not None:
             arrays["entity_starts"] = state.entity_starts
+        if state.users.event is not None:
+            arrays["event_codes"] = state.users.event_codes
         for name in ("text", "numeric", "codes"):
             arrays[f"profiles.{name}"] = getattr(state.profiles, name)
         for name, column in (("items", state.item_ids), ("entities", state.entity_ids)):
@@ -290,6 +293,7 @@ class TowersScorer(Scorer):
             train.interactions.user_idx,
             train.interactions.item_idx,
             train.interactions.positive,
+            train.interactions.kind,
             train.graph.head,
             train.graph.relation,
             train.graph.tail,
@@ -306,16 +310,20 @@ def _entity_starts(assembly: Assembly) -> Tensor | None:
 def _take_weights(assembly: Assembly, train: TrainingData, earlier: _Fitted) -> None:
     """Copy weights of an earlier model, rows of items and entities matched by id."""
     weights = assembly.model.state_dict()
-    rows_of: dict[str, tuple[Strings, Strings]] = {
+    rows_of: dict[str, tuple[Iterable[object], Iterable[object]]] = {
         "items.ids": (train.dataset.items.ids, earlier.item_ids),
         "met.bias": (train.dataset.items.ids, earlier.item_ids),
         "items.id_bias": (train.dataset.items.ids, earlier.item_ids),
         "items.knowledge.entities": (assembly.entity_ids, earlier.entity_ids),
     }
+    towers = (assembly.model.users, earlier.users)
+    if all(tower.event is not None for tower in towers):
+        now, before = ([0, *tower.event_codes.tolist()] for tower in towers)
+        rows_of[EVENT_MARKS] = (now, before)
     for name, old in earlier.weights.items():
         if name in rows_of and name in weights:
             new_ids, old_ids = rows_of[name]
-            place = {identity: row for row, identity in enumerate(old_ids)}
+            place = {str(identity): row for row, identity in enumerate(old_ids)}
             source = np.array(
                 [place.get(str(identity), -1) for identity in new_ids], dtype=np.int64
             )
@@ -365,7 +373,7 @@ def _restore(
         for name, value in arrays.items()
         if name.startswith("weights.")
     }
-    users = UserTower(config, profiles)
+    users = UserTower(config, profiles, arrays.get("event_codes"))
     prefix = "users."
     users.load_state_dict(
         {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}

@@ -57,6 +57,9 @@ class TowersConfig(BaseModel):
     """How the recent events are read: attention from the last one, a GRU, or not at all."""
     max_sequence: int = Field(20, ge=1)
     """Most recent events that the sequence part reads."""
+    event_kinds: bool = True
+    """Whether the sequence part reads of what kind an event was (view, purchase), where the train
+    events are of several."""
     decay_positions: tuple[float, ...] = (3.0, 15.0)
     """Decayed means of the history, in events: weight exp(-events since / this)."""
     decay_seconds: tuple[float, ...] = (3600.0, 2592000.0)

@@ -10,11 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import FloatArray
+from kgrec.data.interactions import FloatArray, IntArray
 from kgrec.models.compiled import compiled_fast
-from kgrec.models.user_tower import AttentionReader, ProfileEncoder, UserTower
+from kgrec.models.user_tower import AttentionReader, ProfileEncoder, UserTower, rows_of_kinds
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class UserReading:
         profile: Codes, table and weights of text, table and weights of numbers, and a table for
             each attribute, as ProfileEncoder has them; None where no profile is read.
         means: Weight (dim, C * dim) and bias (dim,) on the history's means.
-        marks: What is added to an event's vector: by place (L, dim), age (NUM_AGES, dim) and kind
-            (2, dim).
+        marks: What is added to an event's vector: by place (L, dim), age (NUM_AGES, dim), like or
+            not (2, dim) and kind (K + 1, dim).
+        event_codes: Shape (K,), the codes of the kinds, ascending.
         attention: Weights of query (dim, dim), its bias (dim,), keys and values (2 * dim, dim),
             their bias (2 * dim,), and of what was read (dim, dim).
         heads: Heads of the attention; 0 where the tower reads no sequence.
@@ -36,6 +39,7 @@ class UserReading:
     profile: tuple[Any, ...] | None
     means: tuple[FloatArray, ...]
     marks: tuple[FloatArray, ...]
+    event_codes: Tensor
     attention: tuple[FloatArray, ...]
     heads: int
     decays: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -47,11 +51,15 @@ class UserReading:
         if reader is not None and not isinstance(reader, AttentionReader):
             return None
         nothing = np.zeros((0, dim), dtype=np.float32)
-        marks: tuple[FloatArray, ...] = (nothing,) * 3
+        marks: tuple[FloatArray, ...] = (nothing,) * 4
+        event_codes = torch.zeros(0, dtype=torch.int64)
         attention: tuple[FloatArray, ...] = (nothing, nothing[:, 0]) * 2 + (nothing,)
         heads = 0
         if reader is not None:
-            marks = tuple(_array(one) for one in (tower.place, tower.age, tower.kind))
+            event = torch.zeros(1, dim)
+            if tower.event is not None:
+                event, event_codes = tower.event, tower.event_codes
+            marks = tuple(_array(one) for one in (tower.place, tower.age, tower.kind, event))
             query, both, heads = reader.query, reader.key_value, reader.heads
             weights = (query.weight, query.bias, both.weight, both.bias, tower.out.weight)
             attention = tuple(_array(one) for one in weights)
@@ -62,7 +70,7 @@ class UserReading:
         )
         means = (_array(tower.means.weight), _array(tower.means.bias))
         profile = None if tower.profile is None else _profile_of(tower.profile)
-        return cls(profile, means, marks, attention, heads, decays)
+        return cls(profile, means, marks, event_codes, attention, heads, decays)
 
     def vectors(self, histories: HistoryBatch, items: FloatArray) -> FloatArray:
         """Return user vectors of unit length, shape (B, dim), float32.
@@ -72,11 +80,18 @@ class UserReading:
             items: Shape (num_items, dim), or wider: the columns after dim are passed over.
         """
         users = self._profiles(histories)
-        told = (histories.indptr, histories.item_idx, histories.timestamp, histories.positive)
+        events = (histories.item_idx, histories.timestamp, histories.positive)
+        told = (histories.indptr, *events, self._kinds(histories))
         weights = (*self.means, *self.marks, *self.attention)
         arguments: tuple[Any, ...] = (*told, items, *weights, self.heads, *self.decays, users)
         _add_readings(*arguments)
         return users
+
+    def _kinds(self, histories: HistoryBatch) -> IntArray:
+        if histories.kind is None or not len(self.event_codes):
+            return np.zeros(len(histories.item_idx), dtype=np.int64)
+        rows: IntArray = rows_of_kinds(torch.from_numpy(histories.kind), self.event_codes).numpy()
+        return rows
 
     def _profiles(self, histories: HistoryBatch) -> FloatArray:
         if self.profile is None:
@@ -107,12 +122,14 @@ def _add_readings(
     item_idx: Any,
     timestamp: Any,
     positive: Any,
+    event_row: Any,
     items: Any,
     means_weight: Any,
     means_bias: Any,
     place: Any,
     age: Any,
     kind: Any,
+    event_mark: Any,
     query_weight: Any,
     query_bias: Any,
     both_weight: Any,
@@ -143,10 +160,11 @@ def _add_readings(
                 ago = np.log2(max(timestamp[stop - 1] - timestamp[event], 0) + 1.0)
                 bucket = min(np.int64(ago), len(age) - 1)
                 spot, liked = len(place) - (stop - event), np.int64(positive[event])
+                mark = event_row[event]
                 for at in range(dim):
                     events[event - start, at] = (
                         items[item_idx[event], at] + place[spot, at] + age[bucket, at]
-                    ) + kind[liked, at]
+                    ) + (kind[liked, at] + event_mark[mark, at])
             read = _attended(events, query_weight, query_bias, both_weight, both_bias, heads)
             for out in range(dim):
                 total = np.float32(0.0)

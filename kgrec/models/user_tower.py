@@ -28,6 +28,7 @@ class UserInputs:
         recent: Shape (B, L), int64: most recent events, the last one at L - 1, -1 in front.
         recent_positive: Shape (B, L), bool.
         recent_age: Shape (B, L), int64: bucket of log2 seconds before the last event.
+        recent_kind: Shape (B, L), int64: code of the event's kind, 0 where none is told.
         profile: Shape (B,), int64, the row of the profile table, 0 where none is known.
     """
 
@@ -36,6 +37,7 @@ class UserInputs:
     recent: Tensor
     recent_positive: Tensor
     recent_age: Tensor
+    recent_kind: Tensor
     profile: Tensor
 
     @classmethod
@@ -55,6 +57,7 @@ class UserInputs:
         age_s = np.maximum(last_time[rows] - histories.timestamp, 0)
         places = histories.indptr[1:][rows] - 1 - np.arange(len(rows))
         recent, slots = _recent(histories, config.max_sequence)
+        kinds = np.zeros(len(rows), np.int64) if histories.kind is None else histories.kind
         return cls(
             operator=SparseOperator.from_edges(
                 rows,
@@ -66,6 +69,7 @@ class UserInputs:
             recent=torch.from_numpy(recent),
             recent_positive=torch.from_numpy(_at(histories.positive, slots)),
             recent_age=torch.from_numpy(_at(_buckets(age_s), slots)),
+            recent_kind=torch.from_numpy(_at(kinds, slots)),
             profile=torch.from_numpy(histories.user_idx + 1),
         )
 
@@ -208,6 +212,12 @@ class GruReader(nn.Module):
         return read
 
 
+def rows_of_kinds(kinds: Tensor, codes: Tensor) -> Tensor:
+    """Return the row of each kind in the table of marks: place in ``codes`` + 1, 0 for others."""
+    place = torch.searchsorted(codes, kinds).clamp_max(len(codes) - 1)
+    return torch.where(codes[place] == kinds, place + 1, 0)
+
+
 class UserTower(nn.Module):
     """u = sum_c W_c m_c + read(recent events) + profile, of unit length.
 
@@ -215,7 +225,11 @@ class UserTower(nn.Module):
     time). At the start u is the flat mean of likes: W_c, reader and profile start as zeros.
     """
 
-    def __init__(self, config: TowersConfig, profiles: Profiles) -> None:
+    event_codes: Tensor
+
+    def __init__(
+        self, config: TowersConfig, profiles: Profiles, event_kinds: Tensor | None = None
+    ) -> None:
         super().__init__()
         dim = config.embedding_dim
         self.config = config
@@ -232,6 +246,10 @@ class UserTower(nn.Module):
             self.kind = nn.Parameter(torch.randn(2, dim) * 0.02)
             self.out = nn.Linear(dim, dim, bias=False)
             nn.init.zeros_(self.out.weight)
+        self.event: nn.Parameter | None = None
+        if event_kinds is not None:
+            self.register_buffer("event_codes", event_kinds, persistent=False)
+            self.event = nn.Parameter(torch.zeros(len(event_kinds) + 1, dim))
         self.profile = ProfileEncoder(profiles, dim) if config.use_profile else None
 
     def forward(self, inputs: UserInputs, items: Tensor) -> Tensor:
@@ -258,6 +276,11 @@ class UserTower(nn.Module):
         events = nn.functional.embedding(inputs.recent.clamp_min(0), items)
         events = events + self.place + self.age[inputs.recent_age]
         events = events + self.kind[inputs.recent_positive]
+        if self.event is not None:
+            rows = rows_of_kinds(inputs.recent_kind, self.event_codes)
+            if self.training:  # requests often tell of items alone
+                rows = rows * (torch.rand(rows.shape, device=items.device) >= self.config.dropout)
+            events = events + self.event[rows]
         if self.training:  # whole events, which is cheaper than single numbers and generalises
             present = present & (
                 torch.rand(present.shape, device=items.device) >= self.config.dropout

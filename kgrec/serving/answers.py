@@ -18,12 +18,15 @@ class Event:
             none has.
         positive: Whether it counts as a like; None: decided from ``value`` as in training, a like
             where there is no value.
+        event: Kind, as the data set names it (view, purchase); None where it is not told. A kind
+            that the data set's rule does not like is no like.
     """
 
     item_id: str | int
     value: float | None = None
     timestamp: int | None = None
     positive: bool | None = None
+    event: str | None = None
 
 
 class Edge(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from kgrec.data.dataset import Users
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import IntArray, Interactions
+from kgrec.data.interactions import IntArray, Interactions, joined_kinds, kind_codes
 from kgrec.data.strings import StringColumn
 from kgrec.errors import RequestError
 from kgrec.serving.answers import Event
@@ -22,11 +22,19 @@ class RequestHistories:
     """Builds the history of one request.
 
     A value counts as a like from ``like_threshold`` on: the least value of a liked train event,
-    where every disliked one lies below; otherwise None, and every event counts as a like.
+    where every disliked one lies below; otherwise None, and every event counts as a like, but for
+    those of a kind that is not among ``liked_kinds`` (None: any kind can be a like).
     """
 
-    def __init__(self, catalogue: Catalogue, users: Users, interactions: Interactions) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        users: Users,
+        interactions: Interactions,
+        liked_kinds: Sequence[str] | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._liked_kinds = liked_kinds
         self._interactions = interactions
         self._user_rows = StringRows(StringColumn.of(users.ids))
         times = interactions.timestamp
@@ -83,6 +91,7 @@ class RequestHistories:
             timestamp=times[kept],
             positive=np.array([self._is_like(e) for e in chosen], dtype=bool),
             now=np.array([end if now is None else now], dtype=np.int64),
+            kind=kind_codes([e.event or "" for e in chosen]),
         )
         return batch, skipped
 
@@ -103,6 +112,8 @@ class RequestHistories:
     def _is_like(self, event: Event) -> bool:
         if event.positive is not None:
             return event.positive
+        if event.event and self._liked_kinds is not None and event.event not in self._liked_kinds:
+            return False
         if event.value is None or np.isnan(event.value) or self.like_threshold is None:
             return True
         return event.value >= self.like_threshold
@@ -119,6 +130,7 @@ def stack(batches: Sequence[HistoryBatch]) -> HistoryBatch:
         timestamp=np.concatenate([batch.timestamp for batch in batches]),
         positive=np.concatenate([batch.positive for batch in batches]),
         now=np.concatenate([batch.now for batch in batches]),
+        kind=joined_kinds([b.kind for b in batches], [len(b.item_idx) for b in batches]),
     )
 
 
@@ -133,6 +145,7 @@ def without_item(history: HistoryBatch, item_row: int) -> HistoryBatch:
         timestamp=history.timestamp[keep],
         positive=history.positive[keep],
         now=history.now,
+        kind=None if history.kind is None else history.kind[keep],
     )
 
 
@@ -148,6 +161,7 @@ def without_each(history: HistoryBatch, item_rows: IntArray) -> HistoryBatch:
         timestamp=history.timestamp[event],
         positive=history.positive[event],
         now=np.repeat(history.now, len(kept)),
+        kind=None if history.kind is None else history.kind[event],
     )
 
 

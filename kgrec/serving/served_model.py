@@ -63,8 +63,11 @@ class ServedModel:
         self._live: SharedState = LiveUsers() if live is None else live
         self._scorer = artifact.scorer
         self._filter = ItemFilter(self.catalogue, artifact.graph)
-        self._histories = RequestHistories(self.catalogue, artifact.users, artifact.interactions)
         dataset = artifact.manifest.get("dataset", {})
+        liked = (dataset.get("positive") or {}).get("events")
+        self._histories = RequestHistories(
+            self.catalogue, artifact.users, artifact.interactions, liked
+        )
         self._rule = PositiveRule.of(dataset, self._histories.like_threshold)
         # seconds of a large graph, which answers without reasons need not wait for
         self._reasons = MadeOnce(
