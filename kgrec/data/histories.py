@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions
+from kgrec.data.interactions import BoolArray, FloatArray, IntArray, Interactions, kinds_at
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class HistoryBatch:
             self.timestamp[events],
             self.positive[events],
             self.now[rows],
-            None if self.kind is None else self.kind[events],
+            kinds_at(self.kind, events),
         )
 
     def batches(self, batch_size: int) -> Iterator[HistoryBatch]:
@@ -87,7 +87,7 @@ class HistoryBatch:
             self.timestamp[kept],
             self.positive[kept],
             self.now,
-            None if self.kind is None else self.kind[kept],
+            kinds_at(self.kind, kept),
         )
 
     def matrix(self, num_items: int, positive_only: bool = True) -> sparse.csr_matrix:

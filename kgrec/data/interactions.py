@@ -47,7 +47,7 @@ class Interactions:
             self.value[rows],
             self.timestamp[rows],
             self.positive[rows],
-            None if self.kind is None else self.kind[rows],
+            kinds_at(self.kind, rows),
         )
 
     def sorted(self, seed: int) -> Interactions:
@@ -78,6 +78,11 @@ def kind_codes(names: Sequence[str]) -> IntArray:
     """
     codes = {name: _kind_code(name) for name in set(names)}
     return np.array([codes[name] for name in names], dtype=np.int64)
+
+
+def kinds_at(kinds: IntArray | None, rows: IntArray | BoolArray) -> IntArray | None:
+    """Return the codes of chosen events; None where none are told."""
+    return None if kinds is None else kinds[rows]
 
 
 def joined_kinds(kinds: Sequence[IntArray | None], lengths: Sequence[int]) -> IntArray | None:

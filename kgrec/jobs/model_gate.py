@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kgrec.artifact import Artifact
 from kgrec.data.dataset import Dataset
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import BoolArray, IntArray
+from kgrec.data.interactions import BoolArray, IntArray, kinds_at
 from kgrec.data.strings import Strings
 from kgrec.data.task import EvaluationTask
 from kgrec.evaluation.evaluator import Ranks, evaluate
@@ -127,7 +127,7 @@ class AskedByOldIds:
             timestamp=histories.timestamp[known],
             positive=histories.positive[known],
             now=histories.now,
-            kind=None if histories.kind is None else histories.kind[known],
+            kind=kinds_at(histories.kind, known),
         )
         there = self._new_item >= 0
         if allowed is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import joined_kinds, kind_codes
+from kgrec.data.interactions import joined_kinds, kind_codes, kinds_at
 from kgrec.serving.catalogue import Catalogue
 from kgrec.serving.live_state import LiveEvent
 
@@ -90,7 +90,7 @@ def with_recent(
     values = [np.nan if event.value is None else event.value for event in events]
     likes = [rule.is_like(event.event, event.value) for event in events]
     keep = ~np.isin(stored.item_idx, rows)
-    told = None if stored.kind is None else stored.kind[keep]
+    told = kinds_at(stored.kind, keep)
     kinds = joined_kinds([told, kind_codes([e.event for e in events])], [keep.sum(), len(rows)])
     timestamp = np.concatenate([stored.timestamp[keep], times])
     order = np.argsort(timestamp, kind="stable")
@@ -103,5 +103,5 @@ def with_recent(
         timestamp=timestamp[order],
         positive=np.concatenate([stored.positive[keep], np.array(likes, np.bool_)])[order],
         now=np.array([end], dtype=np.int64),
-        kind=None if kinds is None else kinds[order],
+        kind=kinds_at(kinds, order),
     )

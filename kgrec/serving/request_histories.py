@@ -8,7 +8,7 @@ import numpy as np
 
 from kgrec.data.dataset import Users
 from kgrec.data.histories import HistoryBatch
-from kgrec.data.interactions import IntArray, Interactions, joined_kinds, kind_codes
+from kgrec.data.interactions import IntArray, Interactions, joined_kinds, kind_codes, kinds_at
 from kgrec.data.strings import StringColumn
 from kgrec.errors import RequestError
 from kgrec.serving.answers import Event
@@ -145,7 +145,7 @@ def without_item(history: HistoryBatch, item_row: int) -> HistoryBatch:
         timestamp=history.timestamp[keep],
         positive=history.positive[keep],
         now=history.now,
-        kind=None if history.kind is None else history.kind[keep],
+        kind=kinds_at(history.kind, keep),
     )
 
 
@@ -161,7 +161,7 @@ def without_each(history: HistoryBatch, item_rows: IntArray) -> HistoryBatch:
         timestamp=history.timestamp[event],
         positive=history.positive[event],
         now=np.repeat(history.now, len(kept)),
-        kind=None if history.kind is None else history.kind[event],
+        kind=kinds_at(history.kind, event),
     )
 
 
