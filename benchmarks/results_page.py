@@ -22,6 +22,8 @@ PAGE = ROOT / "docs" / "reference" / "results.md"
 METRICS = ("recall@20", "ndcg@20", "mrr@10")
 PUBLISHED_METRICS = ("recall@10", "mrr@10", "ndcg@10")
 SPLITS = ("as_published", "redrawn", "per_user_time", "global_time", "cold_items", "new_users")
+ELSEWHERE = {"ml1m-ctr": "Pairs are judged and no list is asked for: see [likes](likes.md).\n"}
+"""Boards whose figures another page shows."""
 FROZEN = {"ml-latest-small-cold-tuned": "ml-latest-small-cold"}
 """Boards whose text encoder learned -> the board of the same model with a frozen one."""
 HEAD = """\
@@ -50,8 +52,11 @@ def page() -> str:
     """Return the page, a section for each folder of records and a table for each slice."""
     parts = [HEAD]
     for folder in sorted(path for path in RECORDS.iterdir() if path.is_dir()):
-        runs = with_frozen(folder)
         parts.append(f"## {folder.name}\n\n`kgrec run {config_of(folder.name)}`\n")
+        if folder.name in ELSEWHERE:
+            parts.append(ELSEWHERE[folder.name])
+            continue
+        runs = with_frozen(folder)
         for split in sorted({str(run.record.split["name"]) for run in runs}, key=SPLITS.index):
             parts += tables([run for run in runs if run.record.split["name"] == split], split)
     return "\n".join(parts)
