@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from serving_data import make_interactions, make_training_data
@@ -13,8 +14,10 @@ from towers_data import NUM_ITEMS, NUM_USERS, planted
 
 from kgrec import Event, Recommender
 from kgrec.artifact import load_artifact, save_artifact
+from kgrec.data.dataset import _kinds
 from kgrec.data.histories import HistoryBatch
 from kgrec.data.interactions import IntArray, Interactions, joined_kinds, kind_codes
+from kgrec.http.requests import HistoryEvent
 from kgrec.models.baselines import make_baseline
 from kgrec.models.scorer import TrainingData
 from kgrec.models.tower_inputs import kinds_of
@@ -22,6 +25,9 @@ from kgrec.models.towers import EVENT_MARKS, TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.models.user_reading import UserReading
 from kgrec.models.user_tower import UserInputs, rows_of_kinds
+from kgrec.serving.catalogue import Catalogue
+from kgrec.serving.live_histories import PositiveRule, with_recent
+from kgrec.serving.live_state import LiveEvent
 from kgrec.serving.request_histories import stack, without_each
 
 HALF = 6
@@ -194,3 +200,36 @@ def test_the_artifact_keeps_the_kinds(tmp_path: Path) -> None:
     train = make_training_data()
     plain = save_artifact(tmp_path / "one", make_baseline("popularity").fit(train), train)
     assert load_artifact(plain).interactions.kind is None
+
+
+def test_a_table_of_several_kinds_gives_their_codes() -> None:
+    told = _kinds(pl.Series("event", ["view", "buy", None, "view"]))
+    assert told is not None
+    assert told.tolist() == kind_codes(["view", "buy", "", "view"]).tolist()
+    assert _kinds(pl.Series("event", ["rating", "rating"])) is None
+
+
+@pytest.mark.parametrize("of_several", [True, False])
+def test_later_events_join_with_their_kinds(of_several: bool) -> None:
+    train = make_training_data()
+    events = make_interactions()
+    kind = kind_codes(["view"] * len(events)) if of_several else None
+    stored = HistoryBatch.from_interactions(replace(events, kind=kind), np.array([0]))
+    catalogue = Catalogue(train.dataset.items)
+    there = int(stored.item_idx[-1])
+    fresh = next(row for row in range(len(train.dataset.items.ids)) if row not in stored.item_idx)
+    last = int(stored.timestamp.max())
+    later = [
+        LiveEvent(last + 60 * place, place, str(train.dataset.items.ids[row]), event, None)
+        for place, (row, event) in enumerate([(there, "buy"), (fresh, "save")], start=1)
+    ]
+    joined = with_recent(stored, later, catalogue, PositiveRule(), None)
+    assert joined.item_idx[-2:].tolist() == [there, fresh]
+    assert joined.kind is not None
+    before = kind_codes(["view" if of_several else ""] * (len(joined.item_idx) - 2)).tolist()
+    assert joined.kind.tolist() == [*before, *kind_codes(["buy", "save"]).tolist()]
+
+
+def test_the_service_hands_the_kind_on() -> None:
+    asked = HistoryEvent(item_id="7", event="view")
+    assert asked.as_event() == Event("7", event="view")
