@@ -100,6 +100,8 @@ class SASRec(FactorScorer):
         """Return the state after the latest like, shape (B, embedding_dim), float32."""
         import torch
 
+        from kgrec.models.yardsticks.sasrec_network import without_empty
+
         network, num_items = self.fitted(self._network), len(self.item_factors)
         events = latest_likes(histories, self.config.max_events, num_items)
         vectors = np.zeros((len(histories), self.config.embedding_dim), dtype=np.float32)
@@ -107,7 +109,8 @@ class SASRec(FactorScorer):
         with torch.no_grad():
             for start in range(0, len(some), BLOCK_USERS):
                 rows = some[start : start + BLOCK_USERS]
-                vectors[rows] = network(torch.from_numpy(events[rows]))[:, -1].numpy()
+                known = without_empty(events[rows], num_items)
+                vectors[rows] = network(torch.from_numpy(known))[:, -1].numpy()
         return vectors
 
     def state(self) -> Arrays:

@@ -52,20 +52,17 @@ class SASRecNetwork(Network):
             events: Shape (B, L), int64, L <= max_events, oldest first, num_items in front of those
                 who have fewer.
         """
-        dim = self.sizes.embedding_dim
         known = events < self.num_items
-        table = torch.cat([self.items, self.items.new_zeros(1, dim)])
-        state = table[events] * dim**0.5 + self.positions[-events.shape[1] :]
+        places = known.nonzero()[:, 1] - events.shape[1]  # -1 is the latest
+        state = self.items[events[known]] * self.sizes.embedding_dim**0.5 + self.positions[places]
         state = functional.dropout(state, self.sizes.dropout, self.training)
-        state = state * known.unsqueeze(2)
         length = events.shape[1]
         later = torch.ones(length, length, dtype=torch.bool, device=events.device).triu(1)
         hidden = later | ~known.unsqueeze(1)  # (B, L, L)
-        hidden = hidden & ~torch.eye(length, dtype=torch.bool, device=events.device)
+        seen = ~hidden | torch.eye(length, dtype=torch.bool, device=events.device)
         for block in self.blocks:
-            state = block(state, hidden) * known.unsqueeze(2)
-        normed: Tensor = self.last_norm(state)
-        return normed
+            state = block(state, known, seen)
+        return _unpacked(self.last_norm(state), known)
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Return the loss of (events, next events, unliked items), each shape (B, L)."""
@@ -93,21 +90,29 @@ class _Block(nn.Module):
         self.between = nn.LayerNorm(dim)
         self.inner, self.outer = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
-    def forward(self, state: Tensor, hidden: Tensor) -> Tensor:
+    def forward(self, state: Tensor, known: Tensor, seen: Tensor) -> Tensor:
+        """Return the next state of n events, shape (n, dim); only attention meets the others.
+
+        Args:
+            state: Shape (n, dim), of the known events, row by row.
+            known: Shape (B, L), bool, n of them true.
+            seen: Shape (B, L, L), bool, what each place attends to.
+        """
         queries = self.before(state)
         heads = self.sizes.num_heads
         query, key, value = (
-            part.unflatten(2, (heads, -1)).transpose(1, 2)  # (B, heads, L, dim / heads)
+            _unpacked(part, known).view(*known.shape, heads, -1).transpose(1, 2)
             for part in (self.query(queries), self.key(state), self.value(state))
         )
         mixed = functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=~hidden.unsqueeze(1),
+            attn_mask=seen.unsqueeze(1),
             dropout_p=self.sizes.dropout if self.training else 0.0,
         )
-        state = queries + self._dropped(self.out(mixed.transpose(1, 2).flatten(2)))
+        mixed = mixed.transpose(1, 2).flatten(2)[known]
+        state = queries + self._dropped(self.out(mixed))
         normed = self.between(state)
         inner = functional.relu(self._dropped(self.inner(normed)))
         result: Tensor = normed + self._dropped(self.outer(inner))
@@ -115,6 +120,13 @@ class _Block(nn.Module):
 
     def _dropped(self, values: Tensor) -> Tensor:
         return functional.dropout(values, self.sizes.dropout, self.training)
+
+
+def _unpacked(state: Tensor, known: Tensor) -> Tensor:
+    """Return the n states at their places, shape (B, L, dim), 0 elsewhere."""
+    full = state.new_zeros(*known.shape, state.shape[1])
+    full[known] = state
+    return full
 
 
 class SequenceSteps:
@@ -150,8 +162,20 @@ class SequenceSteps:
             order = generator.permutation(len(self.sequences))
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
-                events, following = self.sequences[rows, :-1], self.sequences[rows, 1:]
+                events = without_empty(self.sequences[rows, :-1], self.num_items)
+                following = self.sequences[rows, -events.shape[1] :]
                 following = np.where(events < self.num_items, following, self.num_items)
                 users = np.repeat(rows, events.shape[1])
                 other = self.unliked.draw(users, generator).reshape(events.shape)
                 yield tuple(torch.from_numpy(part) for part in (events, following, other))
+
+
+def without_empty(events: IntArray, num_items: int) -> IntArray:
+    """Return the columns from the first on that holds an event, at least the last one.
+
+    Args:
+        events: Shape (B, L), oldest first, ``num_items`` in front of those who have fewer.
+        num_items: Stands for "no event".
+    """
+    longest = int((events < num_items).sum(axis=1).max(initial=1))
+    return events[:, -longest:]
