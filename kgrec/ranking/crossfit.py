@@ -243,7 +243,7 @@ def _rows_of_hidden(
 
 
 def _has_cold(rows: list[RankingRows]) -> bool:
-    return all(len(part) > 0 and part.label.any() for part in rows)
+    return len(rows) > 1 and all(len(part) > 0 and part.label.any() for part in rows)
 
 
 def _fit_rankers(parts: list[RankingRows], config: PipelineConfig) -> ChosenRanker:

@@ -105,10 +105,8 @@ def make_cold_windows(train: TrainingData, config: WindowConfig) -> list[Window]
     """Return the windows that hide items from whole histories, every touched item in one of them.
 
     Histories, and what is known of them, are those of the end of training: cold items are asked
-    for by users as they stand, whereas a window in time shows them shorter.
-
-    Raises:
-        DataError: Some window has no user with both a history and a hidden like.
+    for by users as they stand, whereas a window in time shows them shorter. Where nobody with a
+    history likes one of the hidden items, there is no window.
     """
     events = train.interactions
     rng = np.random.default_rng((config.seed, train.seed, 1))
@@ -119,6 +117,8 @@ def make_cold_windows(train: TrainingData, config: WindowConfig) -> list[Window]
     for number in range(config.cold_folds):
         hidden = (folds == number)[events.item_idx]
         wanted = events.positive & hidden
+        if not np.intersect1d(events.user_idx[~hidden], events.user_idx[wanted]).size:
+            continue
         window = _window(train, config, number, ~hidden, wanted, wanted, rng)
         # what nobody ever touched is no example of what nobody likes
         windows.append(replace(window, cold=folds == number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,23 @@ def test_ranker_of_cold_items_reads_the_sources_of_content_alone(tmp_path: Path)
     np.testing.assert_array_equal(pipeline.scores(histories), loaded.scores(histories))
     top = pipeline.top(histories, 3, allowed=pipeline.state.cold)
     assert pipeline.state.cold[top.item_idx].all()
+
+
+def test_items_that_nobody_likes_make_no_window_and_stop_no_training() -> None:
+    events = TRAIN.interactions
+    liked = np.unique(events.item_idx[events.positive])
+    chosen = events.positive & np.isin(events.item_idx, liked[:3])
+    few = replace(TRAIN, interactions=replace(events, positive=chosen))
+    alone = WINDOWS.model_copy(update={"cold_folds": TRAIN.num_items + 5})  # one item each
+    windows = make_cold_windows(few, alone)
+    assert sorted(int(np.flatnonzero(window.cold)[0]) for window in windows) == liked[:3].tolist()
+
+
+def test_too_few_windows_of_hidden_items_leave_the_ranker_out() -> None:
+    config = config_with_cold_windows()
+    one = config.windows.model_copy(update={"cold_folds": 1})  # hides everything: no history left
+    pipeline = fit_pipeline(TRAIN, make_sources, config.model_copy(update={"windows": one}))
+    assert pipeline.cold is None
 
 
 def test_cold_windows_without_a_source_of_content_are_refused() -> None:
