@@ -57,9 +57,9 @@ class SASRecNetwork(Network):
         state = self.items[events[known]] * self.sizes.embedding_dim**0.5 + self.positions[places]
         state = functional.dropout(state, self.sizes.dropout, self.training)
         length = events.shape[1]
-        later = torch.ones(length, length, dtype=torch.bool, device=events.device).triu(1)
-        hidden = later | ~known.unsqueeze(1)  # (B, L, L)
-        seen = ~hidden | torch.eye(length, dtype=torch.bool, device=events.device)
+        earlier = torch.ones(length, length, dtype=torch.bool, device=events.device).tril()
+        itself = torch.eye(length, dtype=torch.bool, device=events.device)
+        seen = (earlier & known.unsqueeze(1)) | itself  # (B, L, L); empty places see themselves
         for block in self.blocks:
             state = block(state, known, seen)
         return _unpacked(self.last_norm(state), known)
