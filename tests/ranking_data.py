@@ -111,7 +111,7 @@ def small_config(**changes: object) -> PipelineConfig:
     """Return a configuration that trains in a second; changes replace whole fields."""
     fields: dict[str, object] = {
         "candidates": CandidateConfig(depth=12, cold_depth=3),
-        "windows": WindowConfig(count=2, label_share=0.25, hidden_folds=8),
+        "windows": WindowConfig(count=2, label_share=0.25, hidden_folds=8, cold_folds=0),
         "rankers": ("cross_network",),
         "cross_network": CrossNetworkConfig(max_epochs=6, hidden=(8,), lists_per_batch=8),
         "negatives": 12,

@@ -164,7 +164,9 @@ def window_rows(
         whole: Keep every candidate; else positives and a sample of the others.
     """
     state = fit_feature_state(window.train, config.features, text_vectors)
-    builder = FeatureBuilder(state)
+    features = config.features
+    likes = fit_likes(window.train, config.likes, text_vectors) if features.use_likes else None
+    builder = FeatureBuilder(state, likes)
     listed = window.train.dataset.items.listed
     generator = CandidateGenerator(sources, config.candidates, window.cold, listed=listed)
     nobody = np.zeros_like(window.cold)  # where nothing of a kind is asked, no list is made
@@ -215,25 +217,23 @@ def _rows_of_hidden(
 ) -> list[RankingRows]:
     """Return the labelled lists of items hidden in turn, with what content tells of them.
 
-    Only the sources that can score an item without events are asked; the means over all sources
-    are left out, since there are more of them when the ranker is asked.
+    Only the sources that can score an item without events are asked, and where there is none of
+    them there is no list; the means over all sources are left out, since there are more of them
+    when the ranker is asked.
     """
     named = config.candidates.cold_sources
     quotas = {name: kept for name, kept in config.candidates.quotas.items() if name in named}
     candidates = config.candidates.model_copy(update={"quotas": quotas})
-    config = config.model_copy(update={"candidates": candidates})
-    windows = make_cold_windows(train, config.windows)
-    share_encoders(text_vectors, [window.train for window in windows], hidden=True)
+    features = config.features.model_copy(update={"use_likes": False})
+    config = config.model_copy(update={"candidates": candidates, "features": features})
 
     def of_content() -> dict[str, UnfittedSource]:
         return {name: made for name, made in make_sources().items() if name in named}
 
     if not of_content():
-        raise ConfigError(
-            f"Expected one of candidates.cold_sources ({', '.join(named)}) among the sources where "
-            f"windows.cold_folds is {config.windows.cold_folds}, got none; add one, or set it to 0"
-        )
-
+        return []
+    windows = make_cold_windows(train, config.windows)
+    share_encoders(text_vectors, [window.train for window in windows], hidden=True)
     rows = []
     for window in windows:
         part = _rows_of(window, windows, of_content, config, text_vectors, cache_folder).cold

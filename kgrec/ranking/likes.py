@@ -102,9 +102,12 @@ class LikeModel:
             item_idx: Shape (num_pairs,), int64; -1, or an item added later, stands for the average
                 item.
         """
-        columns = self.terms(histories, indptr, item_idx)
+        return self.log_odds_of(self.terms(histories, indptr, item_idx))
+
+    def log_odds_of(self, terms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the log-odds of pairs with these ``terms``, shape (num_pairs,), float64."""
         weights = self.arrays["weights"]
-        return np.asarray(columns @ weights[:-1] + weights[-1])
+        return np.asarray(terms @ weights[:-1] + weights[-1])
 
     def terms(
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray

@@ -52,7 +52,8 @@ def cache_key(
         text_vectors: Shape (num_items, dim), what gives those of the window, or None.
     """
     settings = config.model_dump(
-        mode="json", include={"candidates", "features", "windows", "negatives", "history_events"}
+        mode="json",
+        include={"candidates", "features", "windows", "negatives", "history_events", "likes"},
     )
     digest = hashlib.sha256(json.dumps([sources, settings], sort_keys=True).encode())
     events, graph = window.train.interactions, window.train.graph

@@ -27,9 +27,9 @@ class WindowConfig(BaseModel):
     """Share of each user's train events after its cut that a window's labels come from, as far as
     there are so many; longer than ``label_share``, by which the cuts stand apart, the labels of
     windows overlap and are more. Without effect where the data has no time. None: label_share."""
-    hidden_folds: int = Field(default=9, ge=0)
+    hidden_folds: int = Field(default=0, ge=0)
     """One in so many items is hidden in each window, to learn cold items; 0 hides none."""
-    cold_folds: int = Field(default=0, ge=0)
+    cold_folds: int = Field(default=9, ge=0)
     """Further windows that each hide one in so many items, all together every item once, from
     whole histories: cold items are learned from them, by the sources of content alone, and not
     from the windows in time. 0: from the windows in time."""

@@ -42,8 +42,11 @@ class CandidateConfig(BaseModel):
     only), or a share of ``depth`` above 0 and below 1."""
     cold_depth: int = Field(25, ge=0)
     """Best items without train events that each source named in ``cold_sources`` adds."""
-    cold_sources: tuple[str, ...] = ("towers", "text_similarity", "kg_neighbours", "content_ridge")
-    """Sources that can score an item without train events."""
+    cold_sources: tuple[str, ...] = (
+        "text_similarity", "kg_neighbours", "content_ridge", "content_kernel"
+    )  # fmt: skip
+    """Sources that can score an item without train events and bring such items; what ranks them
+    learns from these sources alone, each fitted once more for every one of ``cold_folds``."""
     batch_bytes: int = Field(256_000_000, ge=1_000_000)
     """Bytes of dense scores held at a time; catalogues beyond it are asked pair by pair."""
 

@@ -6,11 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from ranking_data import make_sources, make_train, small_config
 
 from kgrec.data.histories import HistoryBatch
-from kgrec.errors import ConfigError
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.ranking.pipeline import Pipeline
@@ -93,6 +91,10 @@ def test_too_few_windows_of_hidden_items_leave_the_ranker_out() -> None:
     assert pipeline.cold is None
 
 
-def test_cold_windows_without_a_source_of_content_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Expected one of candidates\.cold_sources .* got none"):
-        fit_pipeline(TRAIN, lambda: {"ease": make_sources()["ease"]}, config_with_cold_windows())
+def test_without_a_source_of_content_new_items_have_no_ranker_of_their_own() -> None:
+    pipeline = fit_pipeline(
+        TRAIN, lambda: {"ease": make_sources()["ease"]}, config_with_cold_windows()
+    )
+    assert pipeline.cold is None
+    histories = HistoryBatch.from_interactions(TRAIN.interactions, np.arange(6))
+    assert (pipeline.top(histories, 3).item_idx >= 0).all()
