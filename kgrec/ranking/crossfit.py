@@ -164,9 +164,7 @@ def window_rows(
         whole: Keep every candidate; else positives and a sample of the others.
     """
     state = fit_feature_state(window.train, config.features, text_vectors)
-    features = config.features
-    likes = fit_likes(window.train, config.likes, text_vectors) if features.use_likes else None
-    builder = FeatureBuilder(state, likes)
+    builder = FeatureBuilder(state)
     listed = window.train.dataset.items.listed
     generator = CandidateGenerator(sources, config.candidates, window.cold, listed=listed)
     nobody = np.zeros_like(window.cold)  # where nothing of a kind is asked, no list is made
@@ -224,8 +222,7 @@ def _rows_of_hidden(
     named = config.candidates.cold_sources
     quotas = {name: kept for name, kept in config.candidates.quotas.items() if name in named}
     candidates = config.candidates.model_copy(update={"quotas": quotas})
-    features = config.features.model_copy(update={"use_likes": False})
-    config = config.model_copy(update={"candidates": candidates, "features": features})
+    config = config.model_copy(update={"candidates": candidates})
 
     def of_content() -> dict[str, UnfittedSource]:
         return {name: made for name, made in make_sources().items() if name in named}

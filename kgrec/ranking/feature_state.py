@@ -51,9 +51,6 @@ class FeatureConfig(BaseModel):
     use_entity_popularity: bool = False
     """How popular the other items of an item's entities are, and how many entities it has, for
     each relation: what is known of an item's popularity before anyone has met it."""
-    use_likes: bool = False
-    """What the model of likes says of the pair, its terms and their sum, where dislikes are known,
-    else zeros. Such a model is fitted for every window in time, not for ``cold_folds``."""
     max_relations: int = Field(8, ge=1)
     """Relations with features of their own, the most frequent; the others share one group."""
     max_groups: int = Field(32, ge=2)

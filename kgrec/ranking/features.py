@@ -20,7 +20,6 @@ from kgrec.ranking import feature_columns
 from kgrec.ranking.feature_columns import DAY_S
 from kgrec.ranking.feature_state import FeatureState
 from kgrec.ranking.kernels import entity_profiles, row_sums
-from kgrec.ranking.likes import TERMS, LikeModel
 from kgrec.retrieval.candidates import Candidates
 
 Column = npt.NDArray[Any]
@@ -43,15 +42,10 @@ class FeatureMatrix:
 
 
 class FeatureBuilder:
-    """Computes the feature matrix of candidate lists from a fitted state.
+    """Computes the feature matrix of candidate lists from a fitted state."""
 
-    Args:
-        state: What most features are computed from.
-        likes: What those of ``use_likes`` are computed from; None for zeros.
-    """
-
-    def __init__(self, state: FeatureState, likes: LikeModel | None = None) -> None:
-        self.state, self.likes = state, likes
+    def __init__(self, state: FeatureState) -> None:
+        self.state = state
         self._groups: dict[tuple[str, ...], list[_Group]] = {}
 
     def build(self, histories: HistoryBatch, candidates: Candidates) -> FeatureMatrix:
@@ -73,7 +67,7 @@ class FeatureBuilder:
         if sources not in self._groups:
             self._groups[sources] = _groups_of(self.state, sources)
         groups = self._groups[sources]
-        pairs = _Pairs(self.state, self.likes, histories, candidates)
+        pairs = _Pairs(self.state, histories, candidates)
         names = tuple(name for group in groups for name in group.names)
         values = np.empty((len(candidates.item_idx), len(names)), dtype=np.float32)
         start = 0
@@ -87,14 +81,9 @@ class _Pairs:
     """The inputs of the feature groups, computed once."""
 
     def __init__(
-        self,
-        state: FeatureState,
-        likes: LikeModel | None,
-        histories: HistoryBatch,
-        candidates: Candidates,
+        self, state: FeatureState, histories: HistoryBatch, candidates: Candidates
     ) -> None:
         self.state, self.histories, self.candidates = state, histories, candidates
-        self.likes = likes
         self.config, self.arrays = state.config, state.arrays
         self.rows, self.items = candidates.row_of_pair, candidates.item_idx
         self.event_rows = histories.row_of_event
@@ -143,8 +132,6 @@ def _groups_of(state: FeatureState, sources: tuple[str, ...]) -> list[_Group]:
         graph = [f"graph.{name}.{kind}" for name in state.relations for kind in ("liked", "taste")]
         graph += [f"graph.all.{kind}" for kind in ("liked", "disliked", "recent", "taste")]
         groups.append(_Group((*graph, "graph.best", "graph.log_degree"), _graph))
-    if config.use_likes:
-        groups.append(_Group(tuple(f"likes.{name}" for name in ("log_odds", *TERMS)), _likes))
     kept = [f"group.{name}.{kind}" for name in state.group_names for kind in ("share", "rate")]
     return [*groups, _Group(tuple(kept), _user_groups)]
 
@@ -299,15 +286,6 @@ def _graph(pairs: _Pairs, out: FloatArray) -> None:
     feature_columns.write_graph(
         pairs.rows, pairs.items, sums, taste, best, scale, degree, len(relations), out
     )
-
-
-def _likes(pairs: _Pairs, out: FloatArray) -> None:
-    if pairs.likes is None:
-        out[:] = 0.0
-        return
-    terms = pairs.likes.terms(pairs.histories, pairs.candidates.indptr, pairs.items)
-    out[:, 0] = pairs.likes.log_odds_of(terms)
-    out[:, 1:] = terms
 
 
 def _user_groups(pairs: _Pairs, out: FloatArray) -> None:

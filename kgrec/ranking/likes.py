@@ -102,12 +102,9 @@ class LikeModel:
             item_idx: Shape (num_pairs,), int64; -1, or an item added later, stands for the average
                 item.
         """
-        return self.log_odds_of(self.terms(histories, indptr, item_idx))
-
-    def log_odds_of(self, terms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the log-odds of pairs with these ``terms``, shape (num_pairs,), float64."""
+        columns = self.terms(histories, indptr, item_idx)
         weights = self.arrays["weights"]
-        return np.asarray(terms @ weights[:-1] + weights[-1])
+        return np.asarray(columns @ weights[:-1] + weights[-1])
 
     def terms(
         self, histories: HistoryBatch, indptr: IntArray, item_idx: IntArray

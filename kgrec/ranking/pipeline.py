@@ -79,7 +79,7 @@ class Pipeline(Scorer):
         self.generator = CandidateGenerator(
             sources, config.candidates, state.cold, indexes, state.listed
         )
-        self.builder = FeatureBuilder(state, likes)
+        self.builder = FeatureBuilder(state)
 
     @property
     def sources(self) -> dict[str, Scorer]:

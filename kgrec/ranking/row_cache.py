@@ -52,8 +52,7 @@ def cache_key(
         text_vectors: Shape (num_items, dim), what gives those of the window, or None.
     """
     settings = config.model_dump(
-        mode="json",
-        include={"candidates", "features", "windows", "negatives", "history_events", "likes"},
+        mode="json", include={"candidates", "features", "windows", "negatives", "history_events"}
     )
     digest = hashlib.sha256(json.dumps([sources, settings], sort_keys=True).encode())
     events, graph = window.train.interactions, window.train.graph
