@@ -43,6 +43,7 @@ class UnfittedSource(Protocol):
 SourceMaker = Callable[[], Mapping[str, UnfittedSource]]
 Progress = Callable[[str, float], None]
 _SETTLING_USERS = 300
+_NO_COLD = "new items have no ranker: no source of cold_sources, or too few likes of hidden items"
 
 
 def fit_pipeline(
@@ -92,6 +93,8 @@ def fit_pipeline(
         report("windows of hidden items", len(windows) / steps)
         cold_rows = _rows_of_hidden(train, make_sources, config, text_vectors, cache_folder)
     cold = _fit_rankers(cold_rows, config) if _has_cold(cold_rows) else None
+    if cold is None and config.windows.cold_folds:
+        report(_NO_COLD, len(windows) / steps)
     report("sources on all of train", (len(windows) + 1) / steps)
     sources = _fitted(make_sources, train)
     state = fit_feature_state(train, config.features, text_vectors)

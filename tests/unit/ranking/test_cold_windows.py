@@ -92,9 +92,14 @@ def test_too_few_windows_of_hidden_items_leave_the_ranker_out() -> None:
 
 
 def test_without_a_source_of_content_new_items_have_no_ranker_of_their_own() -> None:
+    told: list[str] = []
     pipeline = fit_pipeline(
-        TRAIN, lambda: {"ease": make_sources()["ease"]}, config_with_cold_windows()
+        TRAIN,
+        lambda: {"ease": make_sources()["ease"]},
+        config_with_cold_windows(),
+        progress=lambda step, share: told.append(step),
     )
     assert pipeline.cold is None
+    assert any(step.startswith("new items have no ranker") for step in told)
     histories = HistoryBatch.from_interactions(TRAIN.interactions, np.arange(6))
     assert (pipeline.top(histories, 3).item_idx >= 0).all()
