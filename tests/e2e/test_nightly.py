@@ -82,7 +82,12 @@ def test_half_the_catalogue_gone_is_refused_and_all_stays(after_first: Path) -> 
 
 def test_a_worse_model_is_refused(after_first: Path) -> None:
     before = artifact_id_of(after_first / "out" / "current")
-    worse = {**CONFIG, "sources": ["popularity"], "pipeline": {"rankers": ["linear"]}}
+    worse = {
+        **CONFIG,
+        "sources": ["popularity"],
+        "pipeline": {"rankers": ["linear"]},
+        "max_drop": 0.02,
+    }
     (after_first / "nightly.yaml").write_text(yaml.safe_dump(worse))
     refused = night(after_first, code=1)
     assert "NDCG@20 is" in refused["reason"]
