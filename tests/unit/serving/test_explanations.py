@@ -256,3 +256,15 @@ def test_rare_entities_of_a_generic_relation_are_generic_too(rec: Recommender) -
     alone = linked(rec.artifact.graph, [0, 2], [rare, rare], "is in")
     assert with_graph(rec, whole).explain(None, "item-2", history=["item-0"]).kind == "follows"
     assert with_graph(rec, alone).explain(None, "item-2", history=["item-0"]).kind == "path"
+
+
+def test_what_most_items_share_is_no_reason(rec: Recommender) -> None:
+    items = list(range(NUM_ITEMS))
+    of_all = linked(rec.artifact.graph, items, [NUM_ITEMS] * NUM_ITEMS, "is in")
+    artifact = replace(rec.artifact, graph=of_all)
+    lone = ExplanationConfig(min_co_likes=10_000)  # nobody is said to have liked both
+    reason = Recommender(artifact, lone).explain(None, "item-2", history=["item-0"])
+    assert (reason.kind, reason.text) == ("follows", "because you liked Item 0")
+    every = lone.model_copy(update={"common_share": 1.0})
+    reason = Recommender(artifact, every).explain(None, "item-2", history=["item-0"])
+    assert reason.text == "you liked Item 0; both are in Maker 0"
