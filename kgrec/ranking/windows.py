@@ -34,7 +34,8 @@ class WindowConfig(BaseModel):
     whole histories: cold items are learned from them, by the sources of content alone, and not
     from the windows in time. 0: from the windows in time."""
     max_users: int = Field(default=3000, ge=1)
-    """Users asked in a window, drawn by seed."""
+    """Users asked in a window, drawn by seed; as many in all windows of hidden items together as in
+    all windows in time."""
     seed: int = Field(default=0, ge=0)
     """Seed of the draws."""
 
@@ -108,6 +109,8 @@ def make_cold_windows(train: TrainingData, config: WindowConfig) -> list[Window]
     for by users as they stand, whereas a window in time shows them shorter. Where nobody with a
     history likes one of the hidden items, there is no window.
     """
+    asked = max(1, config.count * config.max_users // max(config.cold_folds, 1))
+    config = config.model_copy(update={"max_users": asked})
     events = train.interactions
     rng = np.random.default_rng((config.seed, train.seed, 1))
     touched = rng.permutation(np.unique(events.item_idx[_of_listed(train)]))

@@ -12,7 +12,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
 from kgrec.ranking.pipeline import Pipeline
-from kgrec.ranking.windows import WindowConfig, make_cold_windows
+from kgrec.ranking.windows import WindowConfig, make_cold_windows, make_windows
 
 TRAIN = make_train()
 WINDOWS = WindowConfig(count=2, hidden_folds=0, cold_folds=4)
@@ -55,6 +55,12 @@ def test_labels_are_all_hidden_likes_of_the_user() -> None:
         np.testing.assert_array_equal(
             window.label_items[start:stop], np.unique(events.item_idx[mine])
         )
+
+
+def test_as_many_users_are_asked_as_in_the_windows_in_time() -> None:
+    few = WINDOWS.model_copy(update={"max_users": 10})
+    assert [len(window.histories) for window in make_windows(TRAIN, few)] == [10, 10]
+    assert [len(window.histories) for window in make_cold_windows(TRAIN, few)] == [5, 5, 5, 5]
 
 
 def test_ranker_of_cold_items_reads_the_sources_of_content_alone(tmp_path: Path) -> None:
