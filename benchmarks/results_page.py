@@ -24,8 +24,11 @@ PUBLISHED_METRICS = ("recall@10", "mrr@10", "ndcg@10")
 SPLITS = ("as_published", "redrawn", "per_user_time", "global_time", "cold_items", "new_users")
 ELSEWHERE = {"ml1m-ctr": "Pairs are judged and no list is asked for: see [likes](likes.md).\n"}
 """Boards whose figures another page shows."""
-FROZEN = {"ml-latest-small-cold-tuned": "ml-latest-small-cold"}
-"""Boards whose text encoder learned -> the board of the same model with a frozen one."""
+OTHER_TEXT = {
+    "ml-latest-small-cold-bert": ("ml-latest-small-cold", "text minilm"),
+    "ml-latest-small-cold-tuned": ("ml-latest-small-cold", "text frozen"),
+}
+"""Boards of another text encoder -> the board of the same model with the usual one, its row's name."""
 HEAD = """\
 # Results
 
@@ -42,9 +45,10 @@ tails are permuted within each relation, and on one whose tails are drawn anew; 
 text of items or users, "ranker off" joins the sources' orders by reciprocal rank fusion, and
 "cold last" is the same pipeline with items without train events below all others.
 "as_published" is the division that came with the data; "redrawn" deals each user's parts out anew
-by seed, in their published sizes. "text frozen" is the pipeline of another table, on the same
-splits, whose text encoder did not learn. "lightgcn", "kgin" and "sasrec" are networks of others,
-re-implemented from their papers and tuned like the baselines.
+by seed, in their published sizes. "text frozen" and "text minilm" are the pipeline of another
+table, on the same splits, whose text encoder did not learn, or is all-MiniLM-L6-v2. "lightgcn",
+"kgin" and "sasrec" are networks of others, re-implemented from their papers and tuned like the
+baselines.
 """
 
 
@@ -56,21 +60,22 @@ def page() -> str:
         if folder.name in ELSEWHERE:
             parts.append(ELSEWHERE[folder.name])
             continue
-        runs = with_frozen(folder)
+        runs = with_other_text(folder)
         for split in sorted({str(run.record.split["name"]) for run in runs}, key=SPLITS.index):
             parts += tables([run for run in runs if run.record.split["name"] == split], split)
     return "\n".join(parts)
 
 
-def with_frozen(folder: Path) -> list[StoredRun]:
-    """Return the runs of a folder, and the same pipeline with frozen text where a board has it."""
+def with_other_text(folder: Path) -> list[StoredRun]:
+    """Return the runs of a folder, and the same pipeline with the usual text where it has another."""
     runs = load_runs(folder)
-    if folder.name not in FROZEN:
+    if folder.name not in OTHER_TEXT:
         return runs
+    board, label = OTHER_TEXT[folder.name]
     splits = {run.record.split["checksum"] for run in runs}
     return runs + [
-        replace(run, record=run.record.model_copy(update={"model": "pipeline, text frozen"}))
-        for run in load_runs(RECORDS / FROZEN[folder.name])
+        replace(run, record=run.record.model_copy(update={"model": f"pipeline, {label}"}))
+        for run in load_runs(RECORDS / board)
         if run.record.model == "pipeline" and run.record.split["checksum"] in splits
     ]
 
