@@ -28,7 +28,7 @@ OTHER_TEXT = {
     "ml-latest-small-cold-bert": ("ml-latest-small-cold", "text minilm"),
     "ml-latest-small-cold-tuned": ("ml-latest-small-cold", "text frozen"),
 }
-"""Boards of another text encoder -> the board of the same model with the usual one, its row's name."""
+"""Boards of another text encoder -> the board of the same model with the usual one, its row."""
 HEAD = """\
 # Results
 
@@ -67,7 +67,7 @@ def page() -> str:
 
 
 def with_other_text(folder: Path) -> list[StoredRun]:
-    """Return the runs of a folder, and the same pipeline with the usual text where it has another."""
+    """Return the runs of a folder, and the same pipeline with the usual text if it has another."""
     runs = load_runs(folder)
     if folder.name not in OTHER_TEXT:
         return runs
