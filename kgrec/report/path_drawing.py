@@ -84,7 +84,9 @@ def richest_picture(report: ReportInput) -> PathPicture | None:
     if artifact is None or not artifact.graph.num_triples:
         return None
     config = ExplanationConfig()
-    paths = GraphPaths(artifact.graph, config.generic_factor, config.generic_floor)
+    paths = GraphPaths(
+        artifact.graph, config.generic_factor, config.generic_floor, config.common_share
+    )
     best: tuple[tuple[bool, int], PathPicture] | None = None
     for user, answer in report.answers.items():
         liked = np.array(liked_rows(artifact, user), dtype=np.int64)

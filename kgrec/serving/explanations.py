@@ -48,7 +48,7 @@ class ExplanationConfig(BaseModel):
     generic_floor: int = Field(default=5, ge=1)
     """No more than this many items never make an entity generic."""
     common_share: float = Field(default=0.5, gt=0.0, le=1.0)
-    """What more than this share of all items have in common is no reason at all."""
+    """A generic fact about more than this share of all items is no reason at all."""
     min_co_likes: int = Field(default=3, ge=1)
     """Users who must have liked both items before the text says so."""
     max_names: int = Field(default=2, ge=1)
@@ -84,7 +84,9 @@ class Explainer:
         self._scorer = scorer
         self._catalogue = catalogue
         self._narrator = Narrator(graph, self.config.max_names, self.config.max_groups)
-        self.paths = GraphPaths(graph, self.config.generic_factor, self.config.generic_floor)
+        self.paths = GraphPaths(
+            graph, self.config.generic_factor, self.config.generic_floor, self.config.common_share
+        )
 
     def explain(
         self, history: HistoryBatch, items: IntArray, ranked: Sequence[Ranked] | None = None
@@ -191,9 +193,7 @@ class Explainer:
             return self._with_path(best, specific.of(best.liked), "path", contributions)
         best = carriers[0]
         if both < self.config.min_co_likes and not len(specific):
-            facts = self.paths.facts(np.array([best.liked]), item, generic=True)
-            least = -np.log(self.config.common_share)
-            generic = [fact for fact in facts if self.paths.idf[fact.entity] >= least]
+            generic = self.paths.facts(np.array([best.liked]), item, generic=True)
             if generic:
                 return self._with_path(best, generic, "generic path", contributions)
         return self._follows(best, both, contributions)

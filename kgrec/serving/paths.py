@@ -98,9 +98,16 @@ class GraphPaths:
         generic_factor: "Many items" are more than this factor times sqrt(num_items): 31 of 1,682
             items, 2,371 of 10 million.
         generic_floor: No more than this many items are never many.
+        common_share: A generic fact about more than this share of all items says nothing.
     """
 
-    def __init__(self, graph: KnowledgeGraph, generic_factor: float, generic_floor: int) -> None:
+    def __init__(
+        self,
+        graph: KnowledgeGraph,
+        generic_factor: float,
+        generic_floor: int,
+        common_share: float,
+    ) -> None:
         self.graph = graph
         num_items = len(graph.item_entity)
         self._is_item = np.zeros(graph.num_entities, dtype=bool)
@@ -117,6 +124,7 @@ class GraphPaths:
         self._relation_of = np.unique(np.array(graph.relations, dtype=str), return_inverse=True)[1]
         self._is_generic = self._generic_triples(degree, limit)
         self._sure = float(np.log(num_items + 1))
+        self._least_idf = -float(np.log(common_share))
 
     def edges(self, liked: IntArray) -> LikedEdges:
         """Return the edges of liked items, for ``ways``."""
@@ -133,13 +141,18 @@ class GraphPaths:
         Args:
             liked: Shape (n,), rows of liked items.
             candidate: Row of the item to explain.
-            generic: True: only ways with a generic fact; False: only ways without one.
+            generic: True: only ways with a generic fact, but for those that most items share;
+                False: only ways without one.
         """
         kept = np.ones(len(liked), dtype=np.bool_)
-        return self.ways(self.edges(liked), kept, candidate, generic=generic).of()
+        found = self.ways(self.edges(liked), kept, candidate, generic=generic).of()
+        return [fact for fact in found if not generic or self.idf[fact.entity] >= self._least_idf]
 
     def ways(self, edges: LikedEdges, kept: BoolArray, candidate: int, *, generic: bool) -> Facts:
-        """Return what ``facts`` says of those liked items whose place in ``kept`` is True."""
+        """Return the ways of ``facts`` from those liked items whose place in ``kept`` is True.
+
+        Generic ones that most items share are among them.
+        """
         graph, node = self.graph, self.graph.item_entity[candidate]
         places = self._of_items.places(node)
         liked, *rest = shared_facts.shared_ways(

@@ -79,6 +79,6 @@ def test_windows_and_published_model_have_encoders_of_their_own(finished: Path) 
         for folder in (finished / "out" / "text" / "encoders").iterdir()
     ]
     events = sorted(record["num_events"] for record in records)
-    hidden, windows, every = events[:2], events[2], events[3]
+    one, other, windows, every = events  # two of hidden items, windows in time, all of train
     assert windows < every
-    assert sum(hidden) == every  # of two encoders, each has learned from what the other has not
+    assert one + other == every  # of the two, each has learned from what the other has not
