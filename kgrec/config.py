@@ -95,6 +95,9 @@ class RunConfig(_Settings):
     """The split whose model is published."""
     further_splits: tuple[SplitName, ...] = ("cold_items", "new_users")
     """Splits that are measured beside it."""
+    cold_min_positives: int = Field(default=1, ge=1)
+    """cold_items holds out items with so many positives only: with 1 the catalogue's long tail
+    stands among them, which hardly anybody asks for."""
     refit_on: Part = "train+val"
     """What the measured models learn from; "train" where a published protocol says so."""
     test_history: Part = "train+val"
@@ -140,7 +143,11 @@ class RunConfig(_Settings):
     def split_config(self, name: SplitName) -> SplitConfig:
         """Return one of the run's splits with its seed and what its models may learn from."""
         return SplitConfig(
-            name=name, seed=self.seed, refit_on=self.refit_on, test_history=self.test_history
+            name=name,
+            seed=self.seed,
+            cold_min_positives=self.cold_min_positives,
+            refit_on=self.refit_on,
+            test_history=self.test_history,
         )
 
 

@@ -45,6 +45,8 @@ class SplitConfig(BaseModel):
     """Share of events (users, items) held out for test; None for the default of ``name``."""
     history_fraction: float = Field(default=0.8, gt=0, lt=1)
     """new_users: share of a held-out user's events, oldest first, given at request time."""
+    cold_min_positives: int = Field(default=1, ge=1)
+    """cold_items: only items with so many positives are held out; others stay in train."""
     refit_on: Part = "train+val"
     """What the final model learns from; "train" where a published protocol says so."""
     test_history: Part = "train+val"

@@ -143,7 +143,16 @@ def _new_users(events: Interactions, config: SplitConfig) -> RoleArray:
 
 
 def _cold_items(events: Interactions, config: SplitConfig) -> RoleArray:
-    in_test, in_val = _draw(np.unique(events.item_idx), config, stream=3)
+    items = np.unique(events.item_idx)
+    if config.cold_min_positives > 1:
+        positives = np.bincount(events.item_idx[events.positive], minlength=items[-1] + 1)
+        items = items[positives[items] >= config.cold_min_positives]
+        if len(items) < 2:
+            raise DataError(
+                f"Expected items with {config.cold_min_positives} positives or more to hold out "
+                f"as cold, got {len(items)}; lower cold_min_positives"
+            )
+    in_test, in_val = _draw(items, config, stream=3)
     roles = np.full(len(events), Role.TRAIN, dtype=np.int8)
     roles[np.isin(events.item_idx, in_val)] = Role.VAL_TARGET
     roles[np.isin(events.item_idx, in_test)] = Role.TEST_TARGET

@@ -67,7 +67,9 @@ class Split:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 over configuration, ids, events and roles."""
-        digest = hashlib.sha256(self.config.model_dump_json().encode())
+        # the roles tell cold_min_positives; splits made before there was such a field stay the same
+        stated = self.config.model_dump_json(exclude={"cold_min_positives"})
+        digest = hashlib.sha256(stated.encode())
         for ids in (self.dataset.users.ids, self.dataset.items.ids):
             digest.update("\x1f".join(ids.tolist()).encode())
         events = self._events

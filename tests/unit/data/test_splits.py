@@ -176,6 +176,36 @@ def test_cold_items_validation_never_ranks_the_cold_items_of_test() -> None:
     assert not (cold & ranked).any()
 
 
+def test_only_items_with_enough_positives_are_held_out_as_cold() -> None:
+    data = random_dataset()
+    positives = np.bincount(
+        data.interactions.item_idx[data.interactions.positive], minlength=data.num_items
+    )
+    least = int(np.median(positives)) + 1
+    enough = np.flatnonzero(positives >= least)
+    split = make_split(data, "cold_items", seed=4, cold_min_positives=least)
+    cold = np.concatenate(
+        [np.flatnonzero(task["among_cold"].allowed) for task in (split.validation(), opened(split))]
+    )
+    assert set(cold) <= set(enough.tolist())
+    trained = split.interactions("train+val")
+    others = ~np.isin(data.interactions.item_idx, enough)
+    assert others.any()
+    assert pairs_of(data.interactions.take(np.flatnonzero(others))) <= pairs_of(trained)
+
+
+def test_too_few_items_with_enough_positives_are_told_of() -> None:
+    with pytest.raises(DataError, match=r"with 1000 positives or more.* got 0"):
+        make_split(random_dataset(), "cold_items", cold_min_positives=1000)
+
+
+def test_the_least_number_of_positives_is_no_part_of_another_splits_checksum() -> None:
+    plain = make_split(random_dataset(), "per_user_time")
+    assert make_split(random_dataset(), "per_user_time", cold_min_positives=5).checksum == (
+        plain.checksum
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_pair_is_both_trained_and_asked(kind: str) -> None:
     split = make_split(random_dataset(seed=3), kind, seed=1)
