@@ -172,7 +172,12 @@ class NightlyConfig(RunConfig):
     """Largest share of changed triples and interactions at which the towers begin with the
     published weights and train ``towers.warm_start_steps``; 0: always anew."""
     max_drop: float = Field(default=0.02, ge=0)
-    """Largest relative loss of NDCG@20 against the published model that is published."""
+    """A larger relative loss of NDCG@20 against the published model is refused, where its p is
+    below ``drop_p_value``."""
+    drop_p_value: float = Field(default=0.2, gt=0, le=1)
+    """With at least this p (paired bootstrap) a loss beyond ``max_drop`` may be chance and is
+    published: NDCG@20 of a hundred users moves by several per cent from night to night. 1: any such
+    loss is refused."""
     p_value: float = Field(default=0.05, gt=0, lt=1)
     """A loss with a smaller p (paired bootstrap) is refused, however small."""
     min_users: int = Field(default=50, ge=1)

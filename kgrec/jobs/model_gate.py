@@ -52,6 +52,7 @@ def judge(
     dataset: Dataset,
     *,
     max_drop: float,
+    drop_p_value: float,
     p_value: float,
     min_users: int,
 ) -> Verdict:
@@ -62,7 +63,8 @@ def judge(
         published: What stands; None at the first publish.
         task: The newest events, hidden from both.
         dataset: Users and items of the task.
-        max_drop: Largest relative loss of NDCG@20 that passes.
+        max_drop: A larger relative loss of NDCG@20 does not pass, unless it may be chance.
+        drop_p_value: With at least this p such a loss may be chance.
         p_value: A loss with a smaller p does not pass, however small it is.
         min_users: With fewer users no loss can be told from chance; the candidate passes.
     """
@@ -82,10 +84,13 @@ def judge(
     drop, p = -test.relative, test.p_bootstrap
     if users < min_users:
         passes, reason = True, f"only {users} users to compare, fewer than {min_users}"
-    elif drop > max_drop:
-        passes, reason = False, f"NDCG@20 is {drop:.1%} lower, at most {max_drop:.1%} may be lost"
     elif drop > 0 and p < p_value:
         passes, reason = False, f"NDCG@20 is {drop:.1%} lower, p = {p:.4f} below {p_value}"
+    elif drop > max_drop and p < drop_p_value:
+        reason = f"NDCG@20 is {drop:.1%} lower, at most {max_drop:.1%} may be lost (p = {p:.4f})"
+        passes = False
+    elif drop > max_drop:
+        passes, reason = True, f"NDCG@20 is {drop:.1%} lower, which may be chance (p = {p:.4f})"
     else:
         passes, reason = True, f"NDCG@20 changes by {test.relative:+.1%}"
     return Verdict(passes, reason, users, mean, float(other.mean()), float(test.relative), float(p))

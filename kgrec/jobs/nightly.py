@@ -162,6 +162,7 @@ def _steps(
             task[split.primary_slice],
             prepared.dataset,
             max_drop=config.max_drop,
+            drop_p_value=config.drop_p_value,
             p_value=config.p_value,
             min_users=config.min_users,
         )

@@ -62,7 +62,7 @@ def task(published: Artifact) -> EvaluationTask:
 
 
 def verdict(published: Artifact, share: float, **limits: float) -> Verdict:
-    settings = {"max_drop": 0.02, "p_value": 0.05, "min_users": 10} | limits
+    settings = {"max_drop": 0.02, "drop_p_value": 0.2, "p_value": 0.05, "min_users": 10} | limits
     return judge(Worse(published, share), published, task(published), DATA, **settings)  # type: ignore[arg-type]
 
 
@@ -73,9 +73,18 @@ def test_the_same_model_passes(published: Artifact) -> None:
 
 
 def test_a_large_loss_is_refused(published: Artifact) -> None:
-    found = verdict(published, 0.5)
+    found = verdict(published, 0.5, p_value=1e-9)
     assert not found.passes
     assert "at most 2.0% may be lost" in found.reason
+
+
+def test_a_large_loss_that_may_be_chance_passes_and_says_so(published: Artifact) -> None:
+    found = verdict(published, 0.03, drop_p_value=1e-9, p_value=1e-9)
+    assert found.passes
+    assert found.relative is not None
+    assert found.relative < -0.02
+    assert "may be chance" in found.reason
+    assert not verdict(published, 0.03, drop_p_value=1.0, p_value=1e-9).passes
 
 
 def test_a_small_loss_that_is_no_chance_is_refused(published: Artifact) -> None:
