@@ -102,6 +102,24 @@ class TestTransitions(BaselineContract):
     name = "transitions"  # by direction: on the board the first item never follows another
 
 
+class TestContemporaries(BaselineContract):
+    name = "contemporaries"
+
+
+class TestContemporariesBothWays(BaselineContract, CheckerboardContract):
+    name = "contemporaries"
+    settings: ClassVar[dict[str, Any]] = {
+        "backward_weight": 1.0,
+        "gap_half_life_s": 1e6,
+        "half_life_days": 3.0,
+        "negative_weight": 0.2,
+        "train_negative_weight": 0.5,
+        "source_exponent": 0.3,
+        "target_exponent": 0.3,
+        "occurrences_per_item": 20,
+    }
+
+
 class TestLightGCN(BaselineContract, CheckerboardContract):
     name = "lightgcn"
     settings: ClassVar[dict[str, Any]] = {"embedding_dim": 16, "num_epochs": 60, "threads": 1}

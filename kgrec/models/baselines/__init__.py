@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from kgrec.errors import ArtifactError, ConfigError
 from kgrec.models.baselines.baseline import Baseline, BaselineConfig, read_config
+from kgrec.models.baselines.contemporaries import Contemporaries, ContemporariesConfig
 from kgrec.models.baselines.ease import EASE, EASEConfig, GramCache
 from kgrec.models.baselines.ease_kg import EASEKG, EASEKGConfig
 from kgrec.models.baselines.factors import FactorScorer
@@ -40,6 +41,8 @@ __all__ = [
     "SVD",
     "Baseline",
     "BaselineConfig",
+    "Contemporaries",
+    "ContemporariesConfig",
     "EASEConfig",
     "EASEKGConfig",
     "FactorScorer",
@@ -83,6 +86,7 @@ BASELINES: dict[str, type[Baseline]] = {
         SLIMKG,
         EASEKG,
         Transitions,
+        Contemporaries,
         SLIT,
         LightGCN,
         KGIN,

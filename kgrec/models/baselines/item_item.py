@@ -187,7 +187,7 @@ class ItemItemScorer(Baseline):
         """Return answers out of the rows of the histories' items, where the matrix is sparse."""
         if self.weights.sparse_rows is None:
             return None
-        return _RowAnswers(histories, self._weights_of(histories), self.weights.sparse_rows)
+        return RowAnswers(histories, self._weights_of(histories), self.weights.sparse_rows)
 
     def neighbours(self, item_idx: int, k: int) -> tuple[IntArray, FloatArray]:
         """Return the k items that one liked item speaks for most, and the weights, best first."""
@@ -252,7 +252,7 @@ def _dense_entries(dense: Any, known: Any, rows: Any, own: Any, columns: Any) ->
     return out
 
 
-class _RowAnswers(Answers):
+class RowAnswers(Answers):
     """Answers out of the summed rows of each history's items; every other item scores 0."""
 
     def __init__(

@@ -36,6 +36,7 @@ def test_registry_holds_every_baseline_under_its_own_name() -> None:
         "slim_kg",
         "ease_kg",
         "transitions",
+        "contemporaries",
         "slit",
         "lightgcn",
         "kgin",
