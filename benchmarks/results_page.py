@@ -24,11 +24,12 @@ PUBLISHED_METRICS = ("recall@10", "mrr@10", "ndcg@10")
 SPLITS = ("as_published", "redrawn", "per_user_time", "global_time", "cold_items", "new_users")
 ELSEWHERE = {"ml1m-ctr": "Pairs are judged and no list is asked for: see [likes](likes.md).\n"}
 """Boards whose figures another page shows."""
-OTHER_TEXT = {
+OTHER_BOARD = {
     "ml-latest-small-cold-bert": ("ml-latest-small-cold", "text minilm"),
     "ml-latest-small-cold-tuned": ("ml-latest-small-cold", "text frozen"),
+    "ml-latest-small-timed": ("ml-latest-small-rated", "no contemporaries"),
 }
-"""Boards of another text encoder -> the board of the same model with the usual one, its row."""
+"""Boards that differ in one thing -> the board of the same model without it, its row."""
 HEAD = """\
 # Results
 
@@ -46,9 +47,9 @@ text of items or users, "ranker off" joins the sources' orders by reciprocal ran
 "cold last" is the same pipeline with items without train events below all others.
 "as_published" is the division that came with the data; "redrawn" deals each user's parts out anew
 by seed, in their published sizes. "text frozen" and "text minilm" are the pipeline of another
-table, on the same splits, whose text encoder did not learn, or is all-MiniLM-L6-v2. "lightgcn",
-"kgin" and "sasrec" are networks of others, re-implemented from their papers and tuned like the
-baselines.
+table, on the same splits, whose text encoder did not learn, or is all-MiniLM-L6-v2; "no
+contemporaries" is that of a table without those sources. "lightgcn", "kgin" and "sasrec" are
+networks of others, re-implemented from their papers and tuned like the baselines.
 """
 
 
@@ -60,18 +61,18 @@ def page() -> str:
         if folder.name in ELSEWHERE:
             parts.append(ELSEWHERE[folder.name])
             continue
-        runs = with_other_text(folder)
+        runs = with_other_board(folder)
         for split in sorted({str(run.record.split["name"]) for run in runs}, key=SPLITS.index):
             parts += tables([run for run in runs if run.record.split["name"] == split], split)
     return "\n".join(parts)
 
 
-def with_other_text(folder: Path) -> list[StoredRun]:
-    """Return the runs of a folder, and the same pipeline with the usual text if it has another."""
+def with_other_board(folder: Path) -> list[StoredRun]:
+    """Return the runs of a folder, and those of the same pipeline without what this one adds."""
     runs = load_runs(folder)
-    if folder.name not in OTHER_TEXT:
+    if folder.name not in OTHER_BOARD:
         return runs
-    board, label = OTHER_TEXT[folder.name]
+    board, label = OTHER_BOARD[folder.name]
     splits = {run.record.split["checksum"] for run in runs}
     return runs + [
         replace(run, record=run.record.model_copy(update={"model": f"pipeline, {label}"}))
