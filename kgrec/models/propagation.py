@@ -2,7 +2,7 @@
 
 Autograd of torch.sparse builds the transposed matrix anew in each backward, and scatter writes one
 message for each edge; here the transposed structure is made once and both directions are CSR
-products. What the products mean is for graph_encoder.py.
+products, on the CPU by a loop of our own. What the products mean is for graph_encoder.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kgrec.models.compiled import compiled
+from kgrec.models.sparse_product import product
 
 IntArray = npt.NDArray[np.int64]
 
@@ -30,13 +31,16 @@ class _Structure:
     order: Tensor | None  # (num_edges,), int64; None where the caller's order is the CSR order
     shape: tuple[int, int]
 
-    def matrix(self, values: Tensor) -> Tensor:
-        data = values if self.order is None else values[self.order]
+    def times(self, values: Tensor, dense: Tensor) -> Tensor:
+        data = values if self.order is None else values.index_select(0, self.order)
+        if dense.device.type == "cpu" and dense.dtype == data.dtype == torch.float32:
+            return product(self.indptr, self.indices, data, dense)
         with warnings.catch_warnings():  # torch calls its CSR layout a beta feature, once
             warnings.simplefilter("ignore", UserWarning)
-            return torch.sparse_csr_tensor(
+            matrix = torch.sparse_csr_tensor(
                 self.indptr, self.indices, data, self.shape, check_invariants=False
             )
+        return matrix @ dense
 
     def to(self, device: torch.device) -> _Structure:
         order = None if self.order is None else self.order.to(device)
@@ -128,9 +132,9 @@ class SparseOperator:
             Shape (num_rows, dim), float32.
         """
         if not (dense.requires_grad and torch.is_grad_enabled()):
-            return self._forward.matrix(values) @ dense
-        product: Tensor = _Product.apply(values, dense, self._forward, self._transposed())
-        return product
+            return self._forward.times(values, dense)
+        found: Tensor = _Product.apply(values, dense, self._forward, self._transposed())
+        return found
 
     def to(self, device: torch.device) -> SparseOperator:
         """Return the operator with its structure on ``device``."""
@@ -155,14 +159,14 @@ class _Product(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(values)
         ctx.structure = backward
-        return forward.matrix(values) @ dense
+        return forward.times(values, dense)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, None, None]:
         (values,) = ctx.saved_tensors
         if not ctx.needs_input_grad[1]:
             return None, None, None, None
-        return None, ctx.structure.matrix(values) @ grads[0].contiguous(), None, None
+        return None, ctx.structure.times(values, grads[0].contiguous()), None, None
 
 
 def symmetric_values(rows: Tensor, columns: Tensor, kept: Tensor, shape: tuple[int, int]) -> Tensor:

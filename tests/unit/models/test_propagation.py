@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from kgrec.models.propagation import SparseOperator, dropped, symmetric_values
 
@@ -104,3 +105,27 @@ def test_operator_on_cuda_equals_cpu() -> None:
     product.sum().backward()
     torch.testing.assert_close(product.cpu(), dense @ features.detach().cpu())
     torch.testing.assert_close(features.grad.cpu(), dense.T @ torch.ones(9, 5))
+
+
+@pytest.mark.parametrize("dim", [1, 16, 33, 64])
+def test_large_products_are_those_of_scipy_whatever_the_threads(dim: int) -> None:
+    rng = np.random.default_rng(1)
+    rows, columns = (rng.integers(0, 700, 160_000) for _ in range(2))
+    rows[:90_000] = 5  # a row that alone is more than one thread's share
+    weights = rng.standard_normal(len(rows))
+    values = torch.from_numpy(weights.astype(np.float32))
+    operator = SparseOperator.from_edges(rows, columns, (701, 700))
+    features = torch.randn(700, dim)
+    plain = sparse.coo_matrix((weights, (rows, columns)), shape=(701, 700)).tocsr()
+    wanted = torch.from_numpy(plain @ features.double().numpy()).float()
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(operator(values, features))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-3)
+    assert (found[0][700] == 0).all()
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
