@@ -30,6 +30,8 @@ OTHER_BOARD = {
     "ml-latest-small-timed": ("ml-latest-small-rated", "no contemporaries"),
 }
 """Boards that differ in one thing -> the board of the same model without it, its row."""
+COMPARED = ("ease", "content_ridge")
+"""What the rows of a table are compared with: the first of these that stands in it."""
 HEAD = """\
 # Results
 
@@ -94,7 +96,9 @@ def tables(runs: list[StoredRun], split: str) -> list[str]:
         metrics, compare = PUBLISHED_METRICS, "ndcg@10"
     made = []
     for name in runs[0].results:
-        table = metric_table(runs, metrics, slice_name=name, baseline="ease", compare=compare)
+        models = {run.record.model for run in runs}
+        baseline = next(model for model in COMPARED if model in models)
+        table = metric_table(runs, metrics, slice_name=name, baseline=baseline, compare=compare)
         made.append(f"### {split}, {name.replace('_', ' ')}\n\n{table.markdown()}")
         variants = [run for run in runs if run.record.model.split(",")[0] == "pipeline"]
         if len({run.record.model for run in variants}) > 1:
