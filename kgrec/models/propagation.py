@@ -32,6 +32,12 @@ class _Structure:
     shape: tuple[int, int]
 
     def times(self, values: Tensor, dense: Tensor) -> Tensor:
+        if len(dense) != self.shape[1] or len(values) != len(self.indices):
+            raise ValueError(
+                f"Expected {len(self.indices)} values and {self.shape[1]} dense rows, got "
+                f"{len(values)} and {len(dense)} in SparseOperator; give one value for each edge "
+                "and one row for each column"
+            )
         data = values if self.order is None else values.index_select(0, self.order)
         if dense.device.type == "cpu" and dense.dtype == data.dtype == torch.float32:
             return product(self.indptr, self.indices, data, dense)
@@ -130,6 +136,9 @@ class SparseOperator:
 
         Returns:
             Shape (num_rows, dim), float32.
+
+        Raises:
+            ValueError: There are not as many values as edges, or rows of ``dense`` as columns.
         """
         if not (dense.requires_grad and torch.is_grad_enabled()):
             return self._forward.times(values, dense)

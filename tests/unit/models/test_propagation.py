@@ -74,6 +74,15 @@ def test_operator_refuses_edges_outside_its_shape() -> None:
         SparseOperator.from_edges(np.array([0, 1]), np.array([1, 3]), (2, 3))
 
 
+@pytest.mark.parametrize(("num_values", "num_rows"), [(1, 3), (2, 2), (3, 3), (2, 4)])
+def test_operator_refuses_values_and_rows_that_do_not_fit(num_values: int, num_rows: int) -> None:
+    operator = SparseOperator.from_edges(np.array([0, 1]), np.array([1, 2]), (2, 3))
+    for gradients in (False, True):
+        dense = torch.ones(num_rows, 2, requires_grad=gradients)
+        with pytest.raises(ValueError, match="Expected 2 values and 3 dense rows"):
+            operator(torch.ones(num_values), dense)
+
+
 def test_operator_refuses_unequal_lengths() -> None:
     with pytest.raises(ValueError, match="one shape"):
         SparseOperator.from_edges(np.array([0, 1]), np.array([1]), (2, 3))
