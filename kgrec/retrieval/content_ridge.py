@@ -15,6 +15,7 @@ from kgrec.data.interactions import FloatArray
 from kgrec.models.scorer import TrainingData
 from kgrec.models.text.side import TextVectors, vectors_of
 from kgrec.retrieval.content_vectors import (
+    GRAPH_DIM,
     centred,
     graph_vectors,
     hashed_text_vectors,
@@ -41,6 +42,8 @@ class ContentRidgeConfig(ProfileConfig):
     """Exponent of an item's likes, which divides its behaviour vector; 0 favours popular items."""
     user_exponent: float = Field(0.3, ge=0.0)
     """Exponent of a user's likes, which divides."""
+    graph_dim: int = Field(GRAPH_DIM, ge=1)
+    """Length of the content's part that tells which entities an item touches."""
     profile_of_behaviour: bool = False
     """Whether a history is the mean of its items' behaviour vectors, not of the predicted ones."""
 
@@ -77,7 +80,7 @@ class ContentRidge(VectorSource):
         degree = np.asarray(likes.sum(axis=0)).ravel()
         behaviour = _normalised_svd(likes, config, train.seed)
         self._behaviour = behaviour if config.profile_of_behaviour else None
-        content = content_matrix(train, self._given)
+        content = content_matrix(train, self._given, config.graph_dim)
         return ridge_prediction(content, behaviour, np.sqrt(degree), config.ridge)
 
     def with_rows(self, vectors: FloatArray) -> Self:
@@ -111,12 +114,14 @@ class ContentRidge(VectorSource):
         return source
 
 
-def content_matrix(train: TrainingData, text_vectors: TextVectors | None) -> FloatArray:
+def content_matrix(
+    train: TrainingData, text_vectors: TextVectors | None, graph_dim: int = GRAPH_DIM
+) -> FloatArray:
     """Return text, graph, numbers and given vectors, shape (num_items, dim), float32."""
     texts = vectors_of(text_vectors, train)
     if texts is None:
         texts = hashed_text_vectors(train.dataset.items, seed=train.seed)
-    parts = [centred(texts), unit_rows(graph_vectors(train.graph, seed=train.seed))]
+    parts = [centred(texts), unit_rows(graph_vectors(train.graph, graph_dim, train.seed))]
     for values in train.dataset.items.numeric.values():
         known = np.isfinite(values)
         spread = float(values[known].std()) if known.any() else 0.0

@@ -18,6 +18,8 @@ from kgrec.data.interactions import FloatArray
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HASH_BITS = 15
+GRAPH_DIM = 128
+"""Length of the vectors of what entities an item touches, where nobody says otherwise."""
 
 
 def centred(vectors: FloatArray) -> FloatArray:
@@ -67,7 +69,7 @@ def hashed_text_vectors(items: Items, dim: int = 128, seed: int = 0) -> FloatArr
 
 
 @lru_cache(maxsize=4)
-def graph_vectors(graph: KnowledgeGraph, dim: int = 128, seed: int = 0) -> FloatArray:
+def graph_vectors(graph: KnowledgeGraph, dim: int = GRAPH_DIM, seed: int = 0) -> FloatArray:
     """Return vectors of the items from the entities they touch: idf weights, truncated SVD.
 
     Kept for the last graphs asked about: every window of a cross-fitted pipeline asks about one.

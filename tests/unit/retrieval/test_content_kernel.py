@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ranking_data import make_train
 
 from kgrec.data.histories import HistoryBatch
@@ -26,6 +27,23 @@ def test_scores_are_the_ridge_regression_of_each_history_on_content() -> None:
     solved = np.linalg.solve(known.T @ known + 3.0 * np.eye(known.shape[1]), known.T @ target.T)
     scores = ContentKernel(config).fit(TRAIN).scores(HISTORIES)
     np.testing.assert_allclose(scores, (content @ solved).T, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("source", "config"),
+    [(ContentKernel, ContentKernelConfig), (ContentRidge, ContentRidgeConfig)],
+)
+def test_graph_dim_says_how_much_of_the_graph_is_read(
+    source: type[ContentRidge], config: type[ContentRidgeConfig]
+) -> None:
+    scores = [
+        source(config(factors=4, graph_dim=dim)).fit(TRAIN).scores(HISTORIES) for dim in (2, 128)
+    ]
+    default = source(config(factors=4)).fit(TRAIN).scores(HISTORIES)
+    assert not np.allclose(scores[0], scores[1])
+    np.testing.assert_array_equal(scores[1], default)
+    narrow = content_matrix(TRAIN, None, 2).shape[1]
+    assert content_matrix(TRAIN, None).shape[1] > narrow
 
 
 def test_save_and_load_keep_scores(tmp_path: Path) -> None:
