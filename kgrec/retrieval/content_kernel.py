@@ -45,12 +45,13 @@ class ContentKernel(ContentRidge):
         settings = config or ContentKernelConfig()
         super().__init__(settings, text_vectors)
         self._ridge, self._negative_weight = settings.ridge, settings.negative_weight
-        self._graph_dim = settings.graph_dim
+        self._graph_dim, self._number_knots = settings.graph_dim, settings.number_knots
         self._centre: FloatArray = np.zeros(1, dtype=np.float32)
 
     def item_vectors_of(self, train: TrainingData) -> FloatArray:
         """Return the whitened content of the items, shape (num_items, dim)."""
-        content = content_matrix(train, self._given, self._graph_dim).astype(np.float64)
+        content = content_matrix(train, self._given, self._graph_dim, self._number_knots)
+        content = content.astype(np.float64)
         touched = np.bincount(train.interactions.item_idx, minlength=train.num_items) > 0
         gram = content[touched].T @ content[touched]
         values, vectors = np.linalg.eigh(gram + self._ridge * np.eye(len(gram)))

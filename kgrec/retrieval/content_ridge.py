@@ -19,6 +19,7 @@ from kgrec.retrieval.content_vectors import (
     centred,
     graph_vectors,
     hashed_text_vectors,
+    number_vectors,
     truncated_svd,
     unit_rows,
 )
@@ -44,6 +45,8 @@ class ContentRidgeConfig(ProfileConfig):
     """Exponent of a user's likes, which divides."""
     graph_dim: int = Field(GRAPH_DIM, ge=1)
     """Length of the content's part that tells which entities an item touches."""
+    number_knots: int = Field(0, ge=0)
+    """Quantiles among which the content tells where a number lies, beside its value; 0: none."""
     profile_of_behaviour: bool = False
     """Whether a history is the mean of its items' behaviour vectors, not of the predicted ones."""
 
@@ -80,7 +83,7 @@ class ContentRidge(VectorSource):
         degree = np.asarray(likes.sum(axis=0)).ravel()
         behaviour = _normalised_svd(likes, config, train.seed)
         self._behaviour = behaviour if config.profile_of_behaviour else None
-        content = content_matrix(train, self._given, config.graph_dim)
+        content = content_matrix(train, self._given, config.graph_dim, config.number_knots)
         return ridge_prediction(content, behaviour, np.sqrt(degree), config.ridge)
 
     def with_rows(self, vectors: FloatArray) -> Self:
@@ -115,22 +118,20 @@ class ContentRidge(VectorSource):
 
 
 def content_matrix(
-    train: TrainingData, text_vectors: TextVectors | None, graph_dim: int = GRAPH_DIM
+    train: TrainingData,
+    text_vectors: TextVectors | None,
+    graph_dim: int = GRAPH_DIM,
+    number_knots: int = 0,
 ) -> FloatArray:
     """Return text, graph, numbers and given vectors, shape (num_items, dim), float32."""
     texts = vectors_of(text_vectors, train)
     if texts is None:
         texts = hashed_text_vectors(train.dataset.items, seed=train.seed)
     parts = [centred(texts), unit_rows(graph_vectors(train.graph, graph_dim, train.seed))]
-    for values in train.dataset.items.numeric.values():
-        known = np.isfinite(values)
-        spread = float(values[known].std()) if known.any() else 0.0
-        if spread > 0:
-            scaled = np.where(known, (values - values[known].mean()) / spread, 0.0)
-            both = np.stack([scaled, scaled**2 - known], axis=1).clip(-3, 3) * 0.5
-            parts.append(both.astype(np.float32))
-    if train.dataset.items.vectors is not None:
-        parts.append(about_mean(train.dataset.items.vectors))
+    items = train.dataset.items
+    parts += [number_vectors(values, number_knots) for values in items.numeric.values()]
+    if items.vectors is not None:
+        parts.append(about_mean(items.vectors))
     parts.append(np.ones((train.num_items, 1), dtype=np.float32))
     return np.concatenate(parts, axis=1).astype(np.float32)
 

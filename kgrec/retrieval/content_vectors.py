@@ -84,6 +84,35 @@ def graph_vectors(graph: KnowledgeGraph, dim: int = GRAPH_DIM, seed: int = 0) ->
     return vectors
 
 
+def number_vectors(
+    values: FloatArray, knots: int = 0, catalogue: FloatArray | None = None
+) -> FloatArray:
+    """Return vectors of a number: standardised, squared, and its place among quantiles.
+
+    A linear model of value and square knows old from new; one of places also likes one year.
+
+    Args:
+        values: Shape (n,); NaN where unknown.
+        knots: Quantiles of the catalogue; each number's weight is shared between its two nearest.
+        catalogue: Shape (num_items,), whose mean, spread and quantiles count; None: values.
+
+    Returns:
+        Shape (n, d), d <= 2 + knots, float32; zeros where unknown, d 0 where all are the same.
+    """
+    told = values if catalogue is None else catalogue
+    told = told[np.isfinite(told)]
+    spread = float(told.std()) if len(told) else 0.0
+    if spread == 0:
+        return np.zeros((len(values), 0), dtype=np.float32)
+    known = np.isfinite(values)
+    scaled = np.where(known, (values - told.mean()) / spread, 0.0)
+    columns = [scaled, scaled**2 - known]
+    places = np.unique(np.quantile(told, np.linspace(0, 1, knots))) if knots > 1 else np.empty(0)
+    shares = (np.interp(values, places, place) for place in np.eye(len(places)))
+    columns += [np.where(known, share, 0.0) for share in shares]
+    return (np.stack(columns, axis=1).clip(-3, 3) * 0.5).astype(np.float32)
+
+
 def idf_of(incidence: sparse.csr_matrix) -> FloatArray:
     """Return log(1 + num_items / count) for each column, 0 for one that fewer than two rows touch.
 

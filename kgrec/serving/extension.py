@@ -14,11 +14,13 @@ import numpy as np
 from scipy import sparse
 
 from kgrec.artifact import Artifact
+from kgrec.data.dataset import Items
 from kgrec.data.given_vectors import about_mean
 from kgrec.data.interactions import FloatArray
 from kgrec.models.scorer import Scorer
 from kgrec.ranking.feature_state import FeatureState, RelationSlots, slots_of
 from kgrec.ranking.pipeline import Pipeline
+from kgrec.retrieval.content_vectors import number_vectors
 from kgrec.retrieval.delta_index import DeltaIndex
 from kgrec.retrieval.graph_source import KgNeighbours, weighted_entities
 from kgrec.retrieval.sources import ContentRidge, NewItems, TextSimilarity
@@ -34,6 +36,8 @@ from kgrec.serving.new_items import AddedItem, NewItem
 from kgrec.serving.padded_scorer import PaddedScorer
 
 _TOWERS = "towers"
+_KNOTS = 20
+"""Quantiles of each number that the maps read: as many as the sources are told to read."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class _New:
         text: Shape (n, text_dim), centred text vectors.
         touched: Shape (n, number of shared entities), unit rows.
         given: Shape (n, D), vectors from outside about the catalogue's mean; D 0 where it has none.
+        numbers: Shape (n, d), where their numbers stand among the catalogue's.
     """
 
     items: Sequence[NewItem]
@@ -52,10 +57,11 @@ class _New:
     text: FloatArray
     touched: sparse.csr_matrix
     given: FloatArray
+    numbers: FloatArray
 
     def content(self) -> sparse.csr_matrix:
         """Return all of it side by side, as the maps into other spaces read it."""
-        return _content(self.text, self.touched, self.given)
+        return _content(self.text, self.touched, self.given, self.numbers)
 
 
 class Extension:
@@ -133,6 +139,7 @@ class Extension:
             given=about_mean(
                 vectors_of_new(self.artifact.items, items), self.artifact.items.vectors
             ),
+            numbers=_numbers(self.artifact.items, items),
         )
         if not isinstance(scorer, Pipeline):
             return self._source("", scorer, new)
@@ -215,7 +222,8 @@ class Extension:
         return np.zeros((self._num_items, 0), dtype=np.float32)
 
     def _learn(self, name: str, targets: FloatArray) -> None:
-        features = _content(self._text, self._touched, self._given)
+        numbers = _numbers(self.artifact.items)
+        features = _content(self._text, self._touched, self._given, numbers)
         self._maps[name] = KernelMap(features, targets, np.arange(self._num_items))
 
     def _entity_row(self, edges: ItemEdges) -> sparse.csr_matrix:
@@ -280,10 +288,20 @@ class Extension:
         return with_rows(towers, self._towers.vectors(cold))
 
 
-def _content(text: FloatArray, touched: sparse.csr_matrix, given: FloatArray) -> sparse.csr_matrix:
-    ones = np.ones((len(text), 1))
-    parts = [sparse.csr_matrix(text), touched, sparse.csr_matrix(given), sparse.csr_matrix(ones)]
-    return sparse.hstack(parts).tocsr()
+def _content(
+    text: FloatArray, touched: sparse.csr_matrix, given: FloatArray, numbers: FloatArray
+) -> sparse.csr_matrix:
+    dense = np.concatenate([text, given, numbers, np.ones((len(text), 1))], axis=1)
+    return sparse.hstack([sparse.csr_matrix(dense), touched]).tocsr()
+
+
+def _numbers(items: Items, new: Sequence[NewItem] | None = None) -> FloatArray:
+    """Return where the catalogue's numbers, or those of new items, stand among the catalogue's."""
+    parts = [np.zeros((len(items.ids if new is None else new), 0), dtype=np.float32)]
+    for name, values in items.numeric.items():
+        told = values if new is None else np.array([x.numeric.get(name, np.nan) for x in new])
+        parts.append(number_vectors(told, _KNOTS, values))
+    return np.concatenate(parts, axis=1)
 
 
 def _vectors(source: Scorer) -> FloatArray:

@@ -19,9 +19,11 @@ from kgrec.models.towers import TowersScorer
 from kgrec.models.towers_config import TowersConfig
 from kgrec.ranking.config import PipelineConfig
 from kgrec.ranking.crossfit import fit_pipeline
+from kgrec.ranking.pipeline import Pipeline
 from kgrec.retrieval.candidates import CandidateConfig
 from kgrec.retrieval.sources import (
     ContentKernel,
+    ContentKernelConfig,
     ContentRidge,
     ContentRidgeConfig,
     KgNeighbours,
@@ -142,6 +144,30 @@ def test_an_added_item_is_known_by_its_content_where_there_are_no_towers(tmp_pat
         only = rec.recommend(history=history, filters={"year": (2024, None)})
         assert ids(only) == ["teapot"]
         assert set(only[0].sources) & set(SOURCES_OF_CONTENT)
+
+
+def test_an_added_item_is_placed_by_its_numbers(tmp_path: Path) -> None:
+    train = training_data()
+    sources = {
+        "ease": make_baseline("ease", {"ridge": 20.0}),
+        "content_kernel": ContentKernel(ContentKernelConfig(ridge=1.0, number_knots=20)),
+    }
+    settings = {"candidates": {"cold_sources": ("content_kernel",)}, "rankers": ("linear",)}
+    pipeline = fit_pipeline(train, lambda: sources, PipelineConfig.model_validate(settings))
+    publish(save_artifact(tmp_path, pipeline, train), tmp_path / "current")
+    with load(tmp_path / "current", tmp_path) as rec:
+        for year in (1961, 1990, 2018):  # the catalogue's are 1960 to 2019, an item a year
+            rec.add_item(f"new-{year}", "tea leaf cup", numeric={"year": float(year)})
+        rec.add_item("undated", "tea leaf cup")
+        scorer = rec.artifact.scorer
+        assert isinstance(scorer, Pipeline)
+        vectors = scorer.sources["content_kernel"].item_vectors()  # type: ignore[attr-defined]
+        assert np.isfinite(vectors).all()
+        for place, year in enumerate((1961, 1990, 2018)):
+            near, far = year - 1960, (year - 1960 + 30) % NUM_ITEMS
+            new = vectors[NUM_ITEMS + place] - vectors[NUM_ITEMS + 3]  # what the number alone says
+            middle = vectors[:NUM_ITEMS].mean(axis=0)
+            assert new @ (vectors[near] - middle) > new @ (vectors[far] - middle)
 
 
 def test_an_added_item_is_drawn_with_the_new_ones_at_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kgrec.data.histories import HistoryBatch
 from kgrec.models.baselines.event_weights import history_matrix
 from kgrec.retrieval.content_kernel import ContentKernel, ContentKernelConfig
 from kgrec.retrieval.content_ridge import ContentRidge, ContentRidgeConfig, content_matrix
+from kgrec.retrieval.content_vectors import number_vectors
 
 TRAIN = make_train()
 HISTORIES = HistoryBatch.from_interactions(TRAIN.interactions, np.arange(9))
@@ -44,6 +45,34 @@ def test_graph_dim_says_how_much_of_the_graph_is_read(
     np.testing.assert_array_equal(scores[1], default)
     narrow = content_matrix(TRAIN, None, 2).shape[1]
     assert content_matrix(TRAIN, None).shape[1] > narrow
+
+
+def test_number_vectors_of_known_numbers() -> None:
+    catalogue = np.array([0.0, 1.0, 2.0, 3.0, 4.0, np.nan], dtype=np.float32)
+    plain = number_vectors(catalogue)
+    spread = np.sqrt(2.0)
+    scaled = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) / spread
+    np.testing.assert_allclose(plain[:5, 0], scaled / 2, rtol=1e-6)
+    np.testing.assert_allclose(plain[:5, 1], (scaled**2 - 1) / 2, rtol=1e-5, atol=1e-6)
+    told = np.array([1.0, 2.5, 40.0, np.nan])
+    found = number_vectors(told, 5, catalogue)
+    places = [[0, 1, 0, 0, 0], [0, 0, 0.5, 0.5, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]]
+    np.testing.assert_allclose(found[:, 2:], np.array(places) / 2, atol=1e-6)
+    np.testing.assert_array_equal(found[3], 0.0)
+    np.testing.assert_array_equal(number_vectors(catalogue, 5)[:, :2], plain)
+
+
+@pytest.mark.parametrize("values", [[2.0, 2.0, np.nan], [np.nan, np.nan]])
+def test_a_number_that_tells_nothing_apart_has_no_vectors(values: list[float]) -> None:
+    assert number_vectors(np.array(values), 20).shape == (len(values), 0)
+
+
+def test_knots_tell_years_apart() -> None:
+    config = ContentKernelConfig(number_knots=20)
+    content = content_matrix(TRAIN, None, number_knots=20)
+    assert content.shape[1] > content_matrix(TRAIN, None).shape[1]
+    scores = ContentKernel(config).fit(TRAIN).scores(HISTORIES)
+    assert not np.allclose(scores, ContentKernel().fit(TRAIN).scores(HISTORIES))
 
 
 def test_save_and_load_keep_scores(tmp_path: Path) -> None:
