@@ -23,6 +23,7 @@ import yaml
 from pydantic import ValidationError
 
 from kgrec.config import RunConfig, load_run_config
+from kgrec.jobs.comparison import source_names
 from kgrec.jobs.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,9 +78,14 @@ def planned(path: Path) -> list[Run]:
 def is_done(run: Run, out: Path, records: Path) -> bool:
     """Return whether the run of the configuration as it is now lies in ``out`` or among records."""
     wanted = load_run_config(run.config).model_copy(update={"seed": run.seed})
+    wanted = wanted.model_copy(update={"sources": source_names(wanted)})
+    kept = {
+        Workspace(out).summary: Workspace(out).records,
+        kept_summary(records, run.seed): records,
+    }
     return any(
-        summary.is_file() and _same(json.loads(summary.read_bytes())["config"], wanted)
-        for summary in (Workspace(out).summary, kept_summary(records, run.seed))
+        summary.is_file() and _same(_as_it_ran(summary, folder, run.seed), wanted)
+        for summary, folder in kept.items()
     )
 
 
@@ -102,6 +108,18 @@ def gather(run: Run, out: Path, records: Path) -> int:
     told |= {"config": _portable(summary["config"]), "records": [path.name for path in found]}
     kept.write_text(json.dumps(told, indent=1))
     return len(found)
+
+
+def _as_it_ran(summary: Path, records: Path, seed: int) -> dict[str, Any]:
+    """Return a run's configuration with the sources it had, also where the project chose them.
+
+    What the project chooses may have changed since: the record of the pipeline tells them.
+    """
+    config: dict[str, Any] = json.loads(summary.read_bytes())["config"]
+    pipelines = sorted(records.glob(f"*-test-pipeline-{seed}-*.json"))
+    if pipelines and not config.get("sources"):
+        config["sources"] = list(json.loads(pipelines[0].read_bytes())["config"]["sources"])
+    return config
 
 
 def _same(config: dict[str, Any], wanted: RunConfig) -> bool:

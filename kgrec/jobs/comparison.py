@@ -49,8 +49,13 @@ from kgrec.tuning import TunedModel
 # What the project found best on validation of its own data sets: benchmarks/records.
 DEFAULT_SOURCES = (
     "ease", "ease_session", "ease_kg_session", "transitions", "itemknn_session", "ials", "svd",
-    "rp3_kg", "slim_kg", "text_similarity", "kg_neighbours", "content_ridge", "towers",
+    "rp3_kg", "slim_kg", "text_similarity", "kg_neighbours", "content_ridge", "content_kernel",
+    "towers",
 )  # fmt: skip
+DEFAULT_SETTINGS: dict[str, dict[str, Any]] = {
+    "content_kernel": {"ridge": 60.0, "graph_dim": 256, "number_knots": 20}
+}
+"""Settings of sources whose entry stands neither in the tuning record nor in source_settings."""
 TOWERS = "towers"
 CONTENT = (KgNeighbours.name, TextSimilarity.name, ContentRidge.name, ContentKernel.name)
 OF_ALL = (Trending.name, NewItems.name)
@@ -282,9 +287,11 @@ class Comparison:
 
     def _model_of(self, entry: str) -> tuple[str, dict[str, Any]]:
         """Return a model's short name and its settings, from an entry or a short name."""
-        found = self.tuned.get(entry)
+        found, given = self.tuned.get(entry), self.config.source_settings.get(entry)
+        if found is None and given is None:
+            return entry, dict(DEFAULT_SETTINGS.get(entry, {}))
         model, tuned = (entry, {}) if found is None else (found.model, found.best_settings)
-        settings: dict[str, Any] = {**tuned, **self.config.source_settings.get(entry, {})}
+        settings: dict[str, Any] = {**tuned, **(given or {})}
         return str(settings.pop("model", model)), settings
 
     def _make(self, entry: str, texts: bool = True) -> Scorer:

@@ -13,6 +13,7 @@ import pytest
 
 from kgrec.config import RunConfig, load_run_config
 from kgrec.evaluation.ledger import TestLedger
+from kgrec.jobs.comparison import source_names
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,10 +36,13 @@ def test_every_board_names_a_configuration(scoreboard: ModuleType) -> None:
     assert {run.name for run in runs} == {p.stem for p in (ROOT / "configs/bench").glob("*.yaml")}
 
 
-def finished(out: Path, config: RunConfig) -> None:
+def finished(out: Path, config: RunConfig, sources: tuple[str, ...] | None = None) -> None:
+    """Write a run whose pipeline had these sources; None: those of the configuration."""
     (out / "records").mkdir(parents=True)
-    (out / "records" / "a.json").write_text("{}")
-    (out / "records" / "a.npz").write_bytes(b"values")
+    told_of = dict.fromkeys(source_names(config) if sources is None else sources)
+    record = out / "records" / f"a-test-pipeline-{config.seed}-b.json"
+    record.write_text(json.dumps({"config": {"sources": told_of}}))
+    record.with_suffix(".npz").write_bytes(b"values")
     (out / "test-ledger.jsonl").write_text("opened\n")
     told = {"name": config.name, "commit": "", "created_at": "", "timings_s": {}}
     (out / "run.json").write_text(json.dumps(told | {"config": config.model_dump(mode="json")}))
@@ -58,6 +62,19 @@ def test_a_run_is_done_while_its_configuration_stays(
     assert not scoreboard.is_done(run, tmp_path / "other", kept)
 
 
+def test_a_run_of_sources_that_the_project_chose_before_is_not_done(
+    scoreboard: ModuleType, tmp_path: Path
+) -> None:
+    run, kept = scoreboard.Run("ml-100k", None, 3), tmp_path / "kept"
+    config = load_run_config(run.config).model_copy(update={"seed": 3})
+    assert not config.sources
+    finished(tmp_path / "run", config, source_names(config)[:-1])
+    assert not scoreboard.is_done(run, tmp_path / "run", kept)
+    named = config.model_copy(update={"sources": source_names(config)})
+    finished(tmp_path / "named", named, ())
+    assert scoreboard.is_done(run, tmp_path / "named", kept)
+
+
 def test_committed_records_stand_for_a_run_of_another_machine(
     scoreboard: ModuleType, tmp_path: Path
 ) -> None:
@@ -65,7 +82,7 @@ def test_committed_records_stand_for_a_run_of_another_machine(
     config = load_run_config(run.config).model_copy(update={"seed": 3, "data": Path("/elsewhere")})
     finished(out, config)
     assert scoreboard.gather(run, out, kept) == 1
-    assert (kept / "a.npz").read_bytes() == b"values"
+    assert (kept / "a-test-pipeline-3-b.npz").read_bytes() == b"values"
     assert (kept / "runs" / "3-test-ledger.jsonl").read_text() == "opened\n"
     assert "elsewhere" not in (kept / "runs" / "3.json").read_text()
     assert str(ROOT) not in (kept / "runs" / "3.json").read_text()
