@@ -66,6 +66,25 @@ def source_names(config: RunConfig) -> tuple[str, ...]:
     return config.sources or DEFAULT_SOURCES
 
 
+def model_of(
+    entry: str, tuned: Mapping[str, TunedModel], given: Mapping[str, dict[str, Any]]
+) -> tuple[str, dict[str, Any]]:
+    """Return a model's short name and its settings.
+
+    Args:
+        entry: A baseline or source as a run names it: an entry of the search spaces, a short name,
+            or one of ``given`` that tells its ``model``.
+        tuned: What was searched for, by entry.
+        given: ``source_settings`` of the run; they stand above tuned ones.
+    """
+    if entry not in tuned and entry not in given:
+        return entry, dict(DEFAULT_SETTINGS.get(entry, {}))
+    found = tuned.get(entry)
+    model, settings = (entry, {}) if found is None else (found.model, found.best_settings)
+    settings = {**settings, **given.get(entry, {})}
+    return str(settings.pop("model", model)), settings
+
+
 def check_quotas(config: RunConfig) -> None:
     """Raise ConfigError where a quota names no source of the run, before anything is built."""
     names = source_names(config)
@@ -282,22 +301,13 @@ class Comparison:
         return self._pool_of_split
 
     def _source_described(self, entry: str) -> dict[str, Any]:
-        model, settings = self._model_of(entry)
+        model, settings = model_of(entry, self.tuned, self.config.source_settings)
         return {"model": model, "settings": settings}
-
-    def _model_of(self, entry: str) -> tuple[str, dict[str, Any]]:
-        """Return a model's short name and its settings, from an entry or a short name."""
-        found, given = self.tuned.get(entry), self.config.source_settings.get(entry)
-        if found is None and given is None:
-            return entry, dict(DEFAULT_SETTINGS.get(entry, {}))
-        model, tuned = (entry, {}) if found is None else (found.model, found.best_settings)
-        settings: dict[str, Any] = {**tuned, **(given or {})}
-        return str(settings.pop("model", model)), settings
 
     def _make(self, entry: str, texts: bool = True) -> Scorer:
         """Return a new, unfitted baseline or source; ``texts`` says whether there are any."""
         vectors = self.prepared.text_vectors if texts else None
-        model, settings = self._model_of(entry)
+        model, settings = model_of(entry, self.tuned, self.config.source_settings)
         if model in BASELINES:
             return make_baseline(model, settings)
         if model == TOWERS:
