@@ -12,8 +12,11 @@ from kgrec.data.interactions import FloatArray
 from kgrec.models.baselines.event_weights import history_matrix
 from kgrec.models.scorer import TrainingData
 from kgrec.models.text.side import TextVectors
-from kgrec.retrieval.content_ridge import ContentRidge, ContentRidgeConfig, content_matrix
+from kgrec.retrieval.content_ridge import ContentRidge, ContentRidgeConfig
 from kgrec.retrieval.vector_source import read_source, write_source
+
+_BLOCK = 65_536
+"""Rows that are taken in float64 at a time."""
 
 
 class ContentKernelConfig(ContentRidgeConfig):
@@ -44,21 +47,26 @@ class ContentKernel(ContentRidge):
     ) -> None:
         settings = config or ContentKernelConfig()
         super().__init__(settings, text_vectors)
-        self._ridge, self._negative_weight = settings.ridge, settings.negative_weight
-        self._graph_dim, self._number_knots = settings.graph_dim, settings.number_knots
+        self._negative_weight = settings.negative_weight
         self._centre: FloatArray = np.zeros(1, dtype=np.float32)
 
     def item_vectors_of(self, train: TrainingData) -> FloatArray:
         """Return the whitened content of the items, shape (num_items, dim)."""
-        content = content_matrix(train, self._given, self._graph_dim, self._number_knots)
-        content = content.astype(np.float64)
+        content = self.content(train)
         touched = np.bincount(train.interactions.item_idx, minlength=train.num_items) > 0
-        gram = content[touched].T @ content[touched]
-        values, vectors = np.linalg.eigh(gram + self._ridge * np.eye(len(gram)))
-        whitened = content @ (vectors / np.sqrt(values))
-        if touched.any():
-            self._centre = whitened[touched].mean(axis=0).astype(np.float32)
-        return np.asarray(whitened, dtype=np.float32)
+        parts = [slice(at, at + _BLOCK) for at in range(0, len(content), _BLOCK)]
+        dim = content.shape[1]
+        gram, total = self.settings.ridge * np.eye(dim), np.zeros(dim)
+        for part in parts:
+            known = content[part][touched[part]].astype(np.float64)
+            gram += known.T @ known
+            total += known.sum(axis=0)
+        values, vectors = np.linalg.eigh(gram)
+        scale = vectors / np.sqrt(values)
+        self._centre = (total / max(int(touched.sum()), 1) @ scale).astype(np.float32)
+        for part in parts:
+            content[part] = content[part].astype(np.float64) @ scale
+        return content
 
     def user_vectors(self, histories: HistoryBatch) -> FloatArray:
         """Return one vector for each history, shape (B, dim), float32; zeros for an empty one."""

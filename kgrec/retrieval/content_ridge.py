@@ -75,16 +75,25 @@ class ContentRidge(VectorSource):
         self._given = text_vectors
         self._behaviour: FloatArray | None = None
 
+    @property
+    def settings(self) -> ContentRidgeConfig:
+        """The configuration, as the type that the constructor takes."""
+        assert isinstance(self.config, ContentRidgeConfig)
+        return self.config
+
     def item_vectors_of(self, train: TrainingData) -> FloatArray:
         """Return the predicted behaviour vectors, shape (num_items, factors)."""
-        config = self.config
-        assert isinstance(config, ContentRidgeConfig)  # the constructor's own type
+        config = self.settings
         likes = train.interactions.positives().matrix(train.num_users, train.num_items)
         degree = np.asarray(likes.sum(axis=0)).ravel()
         behaviour = _normalised_svd(likes, config, train.seed)
         self._behaviour = behaviour if config.profile_of_behaviour else None
-        content = content_matrix(train, self._given, config.graph_dim, config.number_knots)
-        return ridge_prediction(content, behaviour, np.sqrt(degree), config.ridge)
+        return ridge_prediction(self.content(train), behaviour, np.sqrt(degree), config.ridge)
+
+    def content(self, train: TrainingData) -> FloatArray:
+        """Return what is read of the items, shape (num_items, dim), float32."""
+        config = self.settings
+        return content_matrix(train, self._given, config.graph_dim, config.number_knots)
 
     def with_rows(self, vectors: FloatArray) -> Self:
         """Return the source with further items at the end, which no history of behaviour knows."""
@@ -133,7 +142,7 @@ def content_matrix(
     if items.vectors is not None:
         parts.append(about_mean(items.vectors))
     parts.append(np.ones((train.num_items, 1), dtype=np.float32))
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    return np.concatenate(parts, axis=1).astype(np.float32, copy=False)
 
 
 def ridge_prediction(

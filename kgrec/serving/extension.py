@@ -36,8 +36,6 @@ from kgrec.serving.new_items import AddedItem, NewItem
 from kgrec.serving.padded_scorer import PaddedScorer
 
 _TOWERS = "towers"
-_KNOTS = 20
-"""Quantiles of each number that the maps read: as many as the sources are told to read."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,10 @@ class Extension:
         self._slots: list[RelationSlots] = []
         self._maps: dict[str, KernelMap] = {}
         self._towers: Any = None
+        self._knots = 0
         if isinstance(scorer, Pipeline):
+            readers = [s for s in scorer.sources.values() if isinstance(s, ContentRidge)]
+            self._knots = max((s.settings.number_knots for s in readers), default=0)
             self._slots = slots_of(artifact.graph) if scorer.state.config.use_graph else []
             self._learn("content", scorer.state.arrays["content"])
             for name, source in scorer.sources.items():
@@ -139,7 +140,7 @@ class Extension:
             given=about_mean(
                 vectors_of_new(self.artifact.items, items), self.artifact.items.vectors
             ),
-            numbers=_numbers(self.artifact.items, items),
+            numbers=_numbers(self.artifact.items, self._knots, items),
         )
         if not isinstance(scorer, Pipeline):
             return self._source("", scorer, new)
@@ -222,7 +223,7 @@ class Extension:
         return np.zeros((self._num_items, 0), dtype=np.float32)
 
     def _learn(self, name: str, targets: FloatArray) -> None:
-        numbers = _numbers(self.artifact.items)
+        numbers = _numbers(self.artifact.items, self._knots)
         features = _content(self._text, self._touched, self._given, numbers)
         self._maps[name] = KernelMap(features, targets, np.arange(self._num_items))
 
@@ -295,12 +296,12 @@ def _content(
     return sparse.hstack([sparse.csr_matrix(dense), touched]).tocsr()
 
 
-def _numbers(items: Items, new: Sequence[NewItem] | None = None) -> FloatArray:
+def _numbers(items: Items, knots: int, new: Sequence[NewItem] | None = None) -> FloatArray:
     """Return where the catalogue's numbers, or those of new items, stand among the catalogue's."""
     parts = [np.zeros((len(items.ids if new is None else new), 0), dtype=np.float32)]
     for name, values in items.numeric.items():
         told = values if new is None else np.array([x.numeric.get(name, np.nan) for x in new])
-        parts.append(number_vectors(told, _KNOTS, values))
+        parts.append(number_vectors(told, knots, values))
     return np.concatenate(parts, axis=1)
 
 

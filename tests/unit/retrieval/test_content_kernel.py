@@ -75,6 +75,13 @@ def test_knots_tell_years_apart() -> None:
     assert not np.allclose(scores, ContentKernel().fit(TRAIN).scores(HISTORIES))
 
 
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ContentKernel().fit(TRAIN).scores(HISTORIES)
+    monkeypatch.setattr("kgrec.retrieval.content_kernel._BLOCK", 7)
+    parts = ContentKernel().fit(TRAIN).scores(HISTORIES)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+
+
 def test_save_and_load_keep_scores(tmp_path: Path) -> None:
     behaviour = ContentRidge(ContentRidgeConfig(factors=4, profile_of_behaviour=True))
     for source in (ContentKernel(), behaviour):
