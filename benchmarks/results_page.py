@@ -27,7 +27,6 @@ ELSEWHERE = {"ml1m-ctr": "Pairs are judged and no list is asked for: see [likes]
 OTHER_BOARD = {
     "ml-latest-small-cold-bert": ("ml-latest-small-cold", "text minilm"),
     "ml-latest-small-cold-tuned": ("ml-latest-small-cold", "text frozen"),
-    "ml-latest-small-cold-liked-tuned": ("ml-latest-small-cold-liked", "text frozen"),
     "ml-latest-small-timed": ("ml-latest-small-rated", "no contemporaries"),
 }
 """Boards that differ in one thing -> the board of the same model without it, its row."""
